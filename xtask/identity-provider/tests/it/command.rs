@@ -4,7 +4,9 @@ use std::process::{Command, Output};
 
 fn run(arguments: &[&str]) -> Output {
     let state = tempfile::tempdir().expect("a temporary folder");
-    Command::new(env!("CARGO_BIN_EXE_identity-provider"))
+    // If it doesn't refuse, it must not run for ever.
+    Command::new("timeout")
+        .args(["10", env!("CARGO_BIN_EXE_identity-provider")])
         .args(arguments)
         .arg("--state-dir")
         .arg(state.path())
