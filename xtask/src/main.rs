@@ -11,7 +11,7 @@ mod lock;
 mod orphans;
 mod state_dir;
 mod terminal;
-
+mod test;
 mod up;
 mod workspace;
 
@@ -33,12 +33,15 @@ enum Command {
     Up(up::Arguments),
     /// Stops the stack that runs in a state directory.
     Down(down::Arguments),
+    /// Runs every check and test.
+    Test(test::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Up(arguments) => up::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Down(arguments) => down::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Test(arguments) => test::run(&arguments),
     };
     result.unwrap_or_else(|error| {
         terminal::complain(&format!("error: {error:#}"));

@@ -1,0 +1,85 @@
+//! Runs one command: its output goes on to the terminal as it comes, and its tests are counted.
+
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write, stderr, stdout};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use anyhow::{Context, bail};
+
+use crate::test::counts::Counts;
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct CommandOutcome {
+    pub(crate) success: bool,
+    pub(crate) counts: Counts,
+}
+
+/// Runs `command` to its end.
+pub(crate) fn run(mut command: Command) -> anyhow::Result<CommandOutcome> {
+    if stdout().is_terminal() {
+        // The output goes through us; its reader is a person all the same.
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    let program = command.get_program().to_owned();
+    let context = || format!("cannot run {}", program.display());
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(context)?;
+    let (Some(output), Some(errors)) = (child.stdout.take(), child.stderr.take()) else {
+        bail!("a command's output can't be read");
+    };
+    let counts = thread::scope(|scope| {
+        let errors = scope.spawn(|| pass_on(errors, stderr()));
+        let mut counts = pass_on(output, stdout());
+        counts += errors.join().expect("passing lines on doesn't panic");
+        counts
+    });
+    let status = child.wait().with_context(context)?;
+    Ok(CommandOutcome { success: status.success(), counts })
+}
+
+/// Copies `from` to `to` line by line, and adds up the summaries among them.
+fn pass_on(from: impl Read, mut to: impl Write) -> Counts {
+    let mut counts = Counts::default();
+    for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+        // Whoever has closed the terminal doesn't want to read it; the tests go on.
+        let _ = to.write_all(&line).and_then(|()| to.write_all(b"\n"));
+        if let Some(summary) = Counts::from_line(&String::from_utf8_lossy(&line)) {
+            counts += summary;
+        }
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> CommandOutcome {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        run(command).expect("sh runs")
+    }
+
+    #[test]
+    fn summaries_of_both_outputs_are_added_up() {
+        let outcome = shell(
+            "echo 'test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out'
+             echo '     Summary [ 0.1s] 3 tests run: 2 passed, 1 failed, 0 skipped' >&2
+             exit 100",
+        );
+        assert!(!outcome.success);
+        assert_eq!(outcome.counts, Counts { passed: 4, failed: 1, skipped: 1 });
+    }
+
+    #[test]
+    fn a_command_without_tests_counts_none() {
+        let outcome = shell("echo built");
+        assert!(outcome.success);
+        assert_eq!(outcome.counts, Counts::default());
+    }
+}
