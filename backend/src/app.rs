@@ -7,8 +7,10 @@ use anyhow::Context as _;
 use axum::extract::DefaultBodyLimit;
 use axum::{Extension, Router};
 
+use crate::auth;
 use crate::auth::current_user::Authenticator;
 use crate::auth::keys::SigningKeys;
+use crate::auth::service::Auth;
 use crate::auth::tokens::AccessTokens;
 use crate::config::Config;
 use crate::database::Db;
@@ -42,7 +44,11 @@ impl App {
         let authenticator = Authenticator::new(tokens.clone());
         let stopping = Stopping::default();
 
-        let api = Router::new().layer(Extension(authenticator)).layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+        let auth = Auth::new(&config, db.clone(), redis.clone(), tokens)?;
+        let api = Router::new()
+            .merge(auth::http::router(auth))
+            .layer(Extension(authenticator))
+            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
         let management = health::router(db.clone(), redis.clone(), stopping.clone());
 
         let api = Server::start(config.listen.api, api).await?;
