@@ -14,7 +14,10 @@ use crate::config::Config;
 use crate::database::Db;
 use crate::health::{self, Stopping};
 use crate::redis::Redis;
+use crate::reservations::service::Reservations;
 use crate::server::Server;
+use crate::vendors::service::Vendors;
+use crate::{reservations, vendors};
 
 /// No route of ours takes a larger body.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -42,7 +45,14 @@ impl App {
         let authenticator = Authenticator::new(tokens.clone());
         let stopping = Stopping::default();
 
-        let api = Router::new().layer(Extension(authenticator)).layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+        let vendors = Vendors::new(db.clone(), redis.clone(), config.vendors);
+        let reservations = Reservations::new(db.clone(), redis.clone(), vendors.clone(), config.reservations);
+
+        let api = Router::new()
+            .merge(vendors::http::router(vendors))
+            .merge(reservations::http::router(reservations))
+            .layer(Extension(authenticator))
+            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
         let management = health::router(db.clone(), redis.clone(), stopping.clone());
 
         let api = Server::start(config.listen.api, api).await?;
