@@ -16,7 +16,10 @@ use crate::config::Config;
 use crate::database::Db;
 use crate::health::{self, Stopping};
 use crate::redis::Redis;
+use crate::reservations::service::Reservations;
 use crate::server::Server;
+use crate::vendors::service::Vendors;
+use crate::{reservations, vendors};
 
 /// No route of ours takes a larger body.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -45,8 +48,13 @@ impl App {
         let stopping = Stopping::default();
 
         let auth = Auth::new(&config, db.clone(), redis.clone(), tokens)?;
+        let vendors = Vendors::new(db.clone(), redis.clone(), config.vendors);
+        let reservations = Reservations::new(db.clone(), redis.clone(), vendors.clone(), config.reservations);
+
         let api = Router::new()
             .merge(auth::http::router(auth))
+            .merge(vendors::http::router(vendors))
+            .merge(reservations::http::router(reservations))
             .layer(Extension(authenticator))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
         let management = health::router(db.clone(), redis.clone(), stopping.clone());

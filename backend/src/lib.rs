@@ -12,11 +12,11 @@
 //!             ├─ chat                       rooms, messages, sockets
 //!             └─ demo_data                  something to look at on a fresh machine
 //!                    │
-//!                    └─ problem, extract, request_id, database, redis, config, clock
+//!                    └─ problem, extract, pagination, request_id, database, redis, config, clock
 //! ```
 //!
-//! A feature reads `http → service → {store, …} → model`. Between features there is one arrow: anyone may ask
-//! `auth::current_user` who is calling.
+//! A feature reads `http → service → {store, …} → model`. Between features there are two arrows: anyone may ask
+//! `auth::current_user` who is calling, and `reservations` asks `vendors` what can be booked, and when.
 
 pub mod app;
 pub mod auth;
@@ -26,8 +26,11 @@ pub mod database;
 pub mod demo_data;
 pub mod extract;
 pub mod health;
+pub mod pagination;
 pub mod problem;
 pub mod redis;
 pub mod request_id;
+pub mod reservations;
 pub mod server;
 pub mod telemetry;
+pub mod vendors;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 400;
 
 /// What every feature may use.
-const GROUND: &[&str] = &["clock", "config", "database", "extract", "problem", "redis", "request_id"];
+const GROUND: &[&str] =
+    &["clock", "config", "database", "extract", "pagination", "problem", "redis", "request_id"];
 
 /// Rooms and what else each may import, besides itself. `a::b` allows only that part of a room.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -13,10 +14,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("app", &["auth", "chat", "health", "reservations", "server", "vendors"]),
     ("server", &[]),
     ("health", &[]),
-    ("demo_data", &[]),
+    ("demo_data", &["vendors::hours"]),
     ("auth", &[]),
     ("vendors", &["auth::current_user"]),
-    ("reservations", &["auth::current_user"]),
+    ("reservations", &["auth::current_user", "vendors::hours", "vendors::model", "vendors::service"]),
     ("chat", &["auth::current_user"]),
 ];
 
@@ -30,6 +31,7 @@ const GROUND_ARROWS: &[(&str, &[&str])] = &[
     ("redis", &["config"]),
     ("problem", &["redis", "request_id"]),
     ("extract", &["problem"]),
+    ("pagination", &["problem"]),
 ];
 
 /// Inside a feature imports run down this list only.
