@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
@@ -27,6 +27,7 @@ use crate::problem::{self, Problem};
 use crate::redirect::host_name;
 use crate::request::RequestView;
 use crate::routes::{Matched, RouteTable};
+use crate::target::{authority, is_canonical, raw_path, with_path};
 use crate::upstream::Pool;
 use crate::{access_log, files, headers, metrics};
 
@@ -92,8 +93,7 @@ impl Gateway {
     /// but on a WebSocket route.
     fn prepare(&self, session: &mut Session, context: &Context, is_websocket: bool) -> Result<()> {
         let request = session.req_header_mut();
-        let is_canonical = request.uri.path() == context.path && request.uri.authority().is_none();
-        if !is_canonical {
+        if !is_canonical(request, &context.path) {
             request.set_uri(with_path(&request.uri, &context.path, request.version)?);
         }
         for name in headers::untrusted(&request.headers) {
@@ -321,56 +321,6 @@ impl Gateway {
     fn may_retry(&self, context: &Context) -> bool {
         self.route_pool(context).is_ok_and(|pool| context.tried.len() <= pool.upstream().retries)
     }
-}
-
-/// The one name that a request is for. HTTP/1.1 has a Host field, HTTP/2 an `:authority`; two names are none.
-fn authority(request: &RequestHeader) -> std::result::Result<&str, Problem> {
-    let mut hosts = request.headers.get_all(header::HOST).iter();
-    let (host, another) = (hosts.next(), hosts.next());
-    if another.is_some() {
-        return Err(Problem::bad_request("the request has several Host fields"));
-    }
-    let host = host
-        .map(|value| value.to_str().map_err(|_| Problem::bad_request("the Host is not readable")))
-        .transpose()?;
-    match (host, request.uri.authority()) {
-        (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority.as_str()) => {
-            Err(Problem::bad_request("Host and the request's authority differ"))
-        }
-        (Some(host), _) => Ok(host),
-        (None, Some(authority)) => Ok(authority.as_str()),
-        (None, None) => Err(Problem::bad_request("the request has no Host")),
-    }
-}
-
-/// The path as it was sent. Pingora's URI has illegal bytes escaped already; they are to be refused instead.
-fn raw_path(request: &RequestHeader) -> std::result::Result<&str, Problem> {
-    if request.uri.authority().is_some() {
-        return Ok(request.uri.path());
-    }
-    let target = std::str::from_utf8(request.raw_path())
-        .map_err(|_| Problem::bad_request("the path has an illegal byte"))?;
-    Ok(target.split_once('?').map_or(target, |(path, _)| path))
-}
-
-/// The same URI with the canonical path. HTTP/2 keeps its authority, which becomes the Host; an absolute HTTP/1.1
-/// target becomes a plain path.
-fn with_path(uri: &Uri, path: &str, version: Version) -> Result<Uri> {
-    let mut parts = uri.clone().into_parts();
-    let path_and_query = match uri.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    };
-    let path_and_query = path_and_query.parse().map_err(|error: http::uri::InvalidUri| {
-        Error::because(ErrorType::HTTPStatus(400), "the canonical path makes no URI", error)
-    })?;
-    parts.path_and_query = Some(path_and_query);
-    if version != Version::HTTP_2 {
-        parts.scheme = None;
-        parts.authority = None;
-    }
-    Uri::from_parts(parts)
-        .map_err(|error| Error::because(ErrorType::HTTPStatus(400), "the canonical path makes no URI", error))
 }
 
 /// What a client is told of a failure; `None` when it is gone itself.

@@ -5,9 +5,10 @@
 //! ```text
 //! main      → server, config
 //! server    → gateway, admin, redirect, tls, key_refresh, upstream, guards, metrics, config
-//! gateway   → context, request, client_ip, path, routes, guards, upstream, files, headers, problem, access_log, metrics, config
+//! gateway   → context, target, request, client_ip, path, routes, guards, upstream, files, headers, problem,
+//!             access_log, metrics, redirect, config
 //! admin     → upstream, metrics                redirect  → path, problem
-//! key_refresh → guards, upstream, config       tls       → config
+//! key_refresh → guards, upstream, config       tls       → config                target → problem
 //! guards    → request, routes, problem, config
 //! upstream  → config                           files     → problem
 //! context   → guards                           access_log, metrics → context, routes
@@ -35,5 +36,6 @@ pub mod redirect;
 pub mod request;
 pub mod routes;
 pub mod server;
+pub mod target;
 pub mod tls;
 pub mod upstream;

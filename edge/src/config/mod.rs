@@ -87,3 +87,58 @@ impl<'a> Places<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: &str = include_str!("../../../config/edge.toml");
+
+    fn faults(text: &str) -> Vec<String> {
+        let faults = parse(text, Path::new("/")).expect_err("a faulty config");
+        faults.into_iter().map(|fault| format!("{}: {}", fault.line, fault.message)).collect()
+    }
+
+    #[test]
+    fn the_shipped_configuration_is_valid() {
+        parse(SHIPPED, Path::new("/")).expect("valid");
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once_with_their_lines() {
+        let text = SHIPPED
+            .replace("127.0.0.1/32", "127.0.0.1/33")
+            .replace("limits = [\"admin\"]", "limits = [\"nobody\"]")
+            .replace("roles = [\"admin\"]", "roles = [\"boss\"]")
+            .replace("exact = \"/api/openapi.json\"", "exact = \"/api/vendors\"");
+        let line_of = |needle: &str| {
+            let offset = text.find(needle).expect("is there");
+            text[..offset]
+                .rfind("[[routes]]")
+                .map(|start| text[..start].matches('\n').count() + 1)
+                .expect("a route")
+        };
+        let expected = [
+            format!("{}: `127.0.0.1/33` is not a network such as 10.0.0.0/8", line_of("127.0.0.1/33")),
+            format!("{}: no limit is named `nobody`", line_of("nobody")),
+            format!("{}: unknown role `boss`: expected user, vendor or admin", line_of("boss")),
+        ];
+        let told = faults(&text);
+        assert_eq!(told[..3], expected);
+        assert!(told[3].contains("the same path and method as the route of line"), "{told:?}");
+        assert_eq!(told.len(), 4);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_place() {
+        let told = faults(&SHIPPED.replace("grace_seconds", "grase_seconds"));
+        let line = SHIPPED[..SHIPPED.find("grace_seconds").expect("is there")].matches('\n').count() + 1;
+        assert!(told[0].starts_with(&format!("{line}: unknown field `grase_seconds`")), "{told:?}");
+    }
+
+    #[test]
+    fn crossing_routes_are_refused() {
+        let routes = "[[routes]]\nexact = \"/x/{a}/c\"\nfiles = \"w\"\n[[routes]]\nexact = \"/x/b/{a}\"\nfiles = \"w\"\n";
+        assert!(faults(&format!("{SHIPPED}\n{routes}"))[0].contains("neither is narrower"));
+    }
+}
