@@ -1,2 +1,47 @@
-//! x
-fn main() {}
+//! The project's own commands: `cargo xtask up`, `down` and `test`.
+//!
+//! `up` runs the whole stack and watches over it, `test` proves it. Dependencies are few and light, because this
+//! is what installs whatever the other crates need before they can be built.
+//!
+//! `main → {up, down, test} → {state_dir, lock, orphans, install, workspace, terminal}`
+
+mod down;
+mod install;
+mod lock;
+mod orphans;
+mod state_dir;
+mod terminal;
+
+mod up;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs and tests Daemun.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds and starts the whole stack; Ctrl-C stops it.
+    Up(up::Arguments),
+    /// Stops the stack that runs in a state directory.
+    Down(down::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Up(arguments) => up::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Down(arguments) => down::run(&arguments).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| {
+        terminal::complain(&format!("error: {error:#}"));
+        ExitCode::FAILURE
+    })
+}

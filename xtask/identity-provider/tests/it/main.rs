@@ -1,0 +1,4 @@
+//! The identity provider as its users see it: through HTTP, and as a command.
+
+mod command;
+mod google;

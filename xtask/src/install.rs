@@ -1,0 +1,83 @@
+//! Installs the programs that the build and the stack need, where the system's package manager is apt.
+
+use std::env;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail, ensure};
+use rustix::process::geteuid;
+
+use crate::terminal;
+
+/// What is needed: the program, and Debian's package that holds it.
+const NEEDED: [(&str, &str); 4] = [
+    ("cc", "build-essential"),
+    ("make", "build-essential"),
+    ("cmake", "cmake"),
+    ("redis-server", "redis-server"),
+];
+
+/// Installs what is missing.
+pub(crate) fn missing_programs() -> anyhow::Result<()> {
+    let packages = missing_packages(is_installed);
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let list = packages.join(" ");
+    let Some(prefix) = root_prefix().filter(|_| is_installed("apt-get")) else {
+        bail!("missing: {list}; install them (on Debian and Ubuntu: apt-get install {list})");
+    };
+    terminal::say(&format!("installing {list}"));
+    apt(prefix, &["update"], &[])?;
+    apt(prefix, &["install", "--yes", "--no-install-recommends"], &packages)
+}
+
+fn missing_packages(is_installed: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let mut packages: Vec<_> =
+        NEEDED.iter().filter(|(program, _)| !is_installed(program)).map(|(_, package)| *package).collect();
+    packages.dedup();
+    packages
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    // An ordinary user's PATH often leaves out where servers are installed.
+    env::split_paths(&path)
+        .chain([Path::new("/usr/sbin").into()])
+        .any(|folder| folder.join(program).is_file())
+}
+
+/// What to put before a command that needs root, if we may.
+fn root_prefix() -> Option<&'static [&'static str]> {
+    if geteuid().is_root() {
+        return Some(&[]);
+    }
+    let mut sudo = Command::new("sudo");
+    sudo.args(["-n", "true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    sudo.status().is_ok_and(|status| status.success()).then_some(&["sudo", "-n"])
+}
+
+fn apt(prefix: &[&str], action: &[&str], packages: &[&str]) -> anyhow::Result<()> {
+    let words = prefix.iter().chain(&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"]);
+    let mut words = words.chain(action).chain(packages);
+    let program = words.next().expect("`env` is always among the words");
+    let status = Command::new(program)
+        .args(words)
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot run {program}"))?;
+    ensure!(status.success(), "apt-get {} failed ({status})", action.join(" "));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_missing_package_is_named_once() {
+        assert_eq!(missing_packages(|_| false), ["build-essential", "cmake", "redis-server"]);
+        assert_eq!(missing_packages(|program| program != "cmake"), ["cmake"]);
+        assert!(missing_packages(|_| true).is_empty());
+    }
+}
