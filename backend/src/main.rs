@@ -1,2 +1,94 @@
-//! x
-fn main() {}
+//! The service's command line: `run`, `keys init`, `demo-data`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use backend::app::App;
+use backend::auth::keys;
+use backend::config::{self, Config};
+use backend::database::Db;
+use backend::{demo_data, telemetry};
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The reservation and chat service behind the gateway.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves until SIGTERM or SIGINT.
+    Run {
+        /// The configuration, such as config/backend.toml.
+        config: PathBuf,
+    },
+    /// Looks after the keys that access tokens are signed with.
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+    /// Loads vendors to look at, if there are none yet.
+    DemoData {
+        /// The configuration, such as config/backend.toml.
+        config: PathBuf,
+        /// The folder that holds the data, such as config/demo.
+        folder: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum KeysCommand {
+    /// Makes the first signing key, if there is none yet.
+    Init {
+        /// The configuration, such as config/backend.toml.
+        config: PathBuf,
+    },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    telemetry::init();
+    match arguments.command {
+        Command::Run { config } => run(Config::load(&config)?).await,
+        Command::Keys { command: KeysCommand::Init { config } } => {
+            let dir = config::keys_dir(&config)?;
+            match keys::init(&dir)? {
+                Some(kid) => say(&format!("made signing key {kid} in {}", dir.display())),
+                None => say(&format!("{} holds a signing key already", dir.display())),
+            }
+            Ok(())
+        }
+        Command::DemoData { config, folder } => {
+            let config = Config::load(&config)?;
+            let db = Db::open(&config.database).await.context("opening the database")?;
+            let summary = demo_data::load(&db, &folder).await?;
+            db.close().await;
+            say(&summary.to_string());
+            Ok(())
+        }
+    }
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let app = App::start(config).await?;
+    tracing::info!(api = %app.api_address(), management = %app.management_address(), "serving");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    app.stop().await;
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command goes to the terminal")]
+fn say(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,85 @@
+//! Wires the features together, serves them, and stops them in order.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::extract::DefaultBodyLimit;
+use axum::{Extension, Router};
+
+use crate::auth;
+use crate::auth::current_user::Authenticator;
+use crate::auth::keys::SigningKeys;
+use crate::auth::service::Auth;
+use crate::auth::tokens::AccessTokens;
+use crate::config::Config;
+use crate::database::Db;
+use crate::health::{self, Stopping};
+use crate::redis::Redis;
+use crate::reservations::service::Reservations;
+use crate::server::Server;
+use crate::vendors::service::Vendors;
+use crate::{reservations, vendors};
+
+/// No route of ours takes a larger body.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// Health probes are answered within a moment.
+const MANAGEMENT_GRACE: Duration = Duration::from_millis(500);
+
+/// A running service.
+pub struct App {
+    api: Server,
+    management: Server,
+    stopping: Stopping,
+    db: Db,
+    config: Config,
+}
+
+impl App {
+    /// Opens what the service needs and serves it. Redis may be down; the database may not.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        // One TLS provider for every client in the process; a second start in it finds it installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let db = Db::open(&config.database).await.context("opening the database")?;
+        let redis = Redis::new(&config.redis)?;
+        let tokens = AccessTokens::new(&config.tokens, SigningKeys::load(&config.tokens.keys_dir)?);
+        let authenticator = Authenticator::new(tokens.clone());
+        let stopping = Stopping::default();
+
+        let auth = Auth::new(&config, db.clone(), redis.clone(), tokens)?;
+        let vendors = Vendors::new(db.clone(), redis.clone(), config.vendors);
+        let reservations = Reservations::new(db.clone(), redis.clone(), vendors.clone(), config.reservations);
+
+        let api = Router::new()
+            .merge(auth::http::router(auth))
+            .merge(vendors::http::router(vendors))
+            .merge(reservations::http::router(reservations))
+            .layer(Extension(authenticator))
+            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+        let management = health::router(db.clone(), redis.clone(), stopping.clone());
+
+        let api = Server::start(config.listen.api, api).await?;
+        let management = Server::start(config.listen.management, management).await?;
+        Ok(Self { api, management, stopping, db, config })
+    }
+
+    /// Where the service listens.
+    pub fn api_address(&self) -> SocketAddr {
+        self.api.address()
+    }
+
+    /// Where health is answered.
+    pub fn management_address(&self) -> SocketAddr {
+        self.management.address()
+    }
+
+    /// Says that it isn't ready, gives the gateway time to notice, and then finishes what is in flight.
+    pub async fn stop(self) {
+        self.stopping.begin();
+        tokio::time::sleep(self.config.shutdown.drain).await;
+        self.api.stop(self.config.shutdown.grace).await;
+        self.management.stop(MANAGEMENT_GRACE).await;
+        self.db.close().await;
+    }
+}

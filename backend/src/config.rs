@@ -1,0 +1,200 @@
+//! The configuration: read once, strict, every fault said at once.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
+use serde::Deserialize;
+
+mod file;
+
+/// A configuration that can be run.
+#[derive(Debug)]
+pub struct Config {
+    /// Where the process listens.
+    pub listen: Listen,
+    /// How it stops.
+    pub shutdown: Shutdown,
+    /// The database.
+    pub database: Database,
+    /// Redis.
+    pub redis: Redis,
+    /// Tokens of ours.
+    pub tokens: Tokens,
+    /// Who is more than a user.
+    pub accounts: Accounts,
+    /// Who vouches for users.
+    pub providers: Vec<Provider>,
+    /// Vendors.
+    pub vendors: Vendors,
+    /// Reservations.
+    pub reservations: Reservations,
+    /// Chat.
+    pub chat: Chat,
+}
+
+/// The addresses of the two listeners.
+#[derive(Debug)]
+pub struct Listen {
+    /// The service.
+    pub api: SocketAddr,
+    /// Health and metrics.
+    pub management: SocketAddr,
+}
+
+/// The times of an orderly stop.
+#[derive(Debug)]
+pub struct Shutdown {
+    /// How long the process goes on serving after it said that it isn't ready.
+    pub drain: Duration,
+    /// How long requests in flight may take afterwards.
+    pub grace: Duration,
+}
+
+/// The database.
+#[derive(Debug)]
+pub struct Database {
+    /// `sqlite:` and an absolute path.
+    pub url: String,
+    /// What a commit survives.
+    pub synchronous: Synchronous,
+    /// Connections that only read.
+    pub readers: u32,
+    /// Connections that write.
+    pub writers: u32,
+}
+
+/// What a commit survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Synchronous {
+    /// A power cut.
+    Full,
+    /// The end of the process; a power cut may take the last commits.
+    Normal,
+}
+
+/// Redis.
+#[derive(Debug)]
+pub struct Redis {
+    /// Where it is, without credentials.
+    pub url: String,
+    /// The password, if it wants one.
+    pub password: Option<SecretString>,
+    /// A command that takes longer counts as failed.
+    pub timeout: Duration,
+}
+
+/// Access and refresh tokens.
+#[derive(Debug)]
+pub struct Tokens {
+    /// `iss` of access tokens.
+    pub issuer: String,
+    /// `aud` of access tokens.
+    pub audience: String,
+    /// The folder of the signing keys.
+    pub keys_dir: PathBuf,
+    /// What refresh tokens are authenticated with, at least 32 bytes.
+    pub refresh_secret: SecretSlice<u8>,
+    /// The life of an access token.
+    pub access: Duration,
+    /// How long a refresh token may lie unused.
+    pub refresh_idle: Duration,
+}
+
+/// Who is more than a user.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    /// Identities that are admins.
+    pub admins: HashSet<Identity>,
+}
+
+/// A user as a provider knows it; written `provider:sub`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The provider's id.
+    pub provider: String,
+    /// The user's id at the provider.
+    pub sub: String,
+}
+
+/// An OpenID provider.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// Its id in our routes.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+    /// `iss` of its id_tokens.
+    pub issuer: String,
+    /// Where its public keys are read.
+    pub jwks_url: String,
+    /// Client ids whose id_tokens are accepted.
+    pub audiences: Vec<String>,
+}
+
+/// Vendors.
+#[derive(Clone, Copy, Debug)]
+pub struct Vendors {
+    /// How long a vendor's page may be served without asking the database.
+    pub cache: Duration,
+}
+
+/// Reservations.
+#[derive(Clone, Copy, Debug)]
+pub struct Reservations {
+    /// How long a place stays locked at most.
+    pub lock: Duration,
+}
+
+/// Chat.
+#[derive(Clone, Copy, Debug)]
+pub struct Chat {
+    /// What may wait for a slow reader before its socket is closed.
+    pub send_queue_bytes: usize,
+    /// Sockets a process.
+    pub max_connections: usize,
+}
+
+/// Why a configuration was refused; displays every fault, one a line.
+#[derive(Debug)]
+pub struct ConfigError {
+    path: PathBuf,
+    faults: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} can't be used:", self.path.display())?;
+        for fault in &self.faults {
+            write!(f, "\n  {}", fault.trim_end().replace('\n', "\n  "))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads the file and the secrets that it names.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let (file, folder) = file::read(path)?;
+        file.into_config(&folder).map_err(|faults| ConfigError { path: path.to_owned(), faults })
+    }
+}
+
+impl Tokens {
+    /// The bytes that refresh tokens are authenticated with.
+    pub fn refresh_secret(&self) -> &[u8] {
+        self.refresh_secret.expose_secret()
+    }
+}
+
+/// The folder of the signing keys, which a file names. The secrets need not be there yet.
+pub fn keys_dir(path: &Path) -> Result<PathBuf, ConfigError> {
+    let (file, folder) = file::read(path)?;
+    Ok(file.keys_dir(&folder))
+}

@@ -1,0 +1,342 @@
+//! The file as it is written, and its way into a [`Config`].
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::{SecretSlice, SecretString};
+use serde::Deserialize;
+
+use super::{
+    Accounts, Chat, Config, ConfigError, Database, Identity, Listen, Provider, Redis, Reservations, Shutdown,
+    Synchronous, Tokens, Vendors,
+};
+
+/// A key that is shorter than the hash can be guessed sooner than the hash be broken (RFC 2104, section 3).
+const MIN_SECRET_BYTES: usize = 32;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    listen: ListenTable,
+    shutdown: ShutdownTable,
+    database: DatabaseTable,
+    redis: RedisTable,
+    tokens: TokensTable,
+    accounts: AccountsTable,
+    providers: Vec<ProviderTable>,
+    vendors: VendorsTable,
+    reservations: ReservationsTable,
+    chat: ChatTable,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListenTable {
+    api: SocketAddr,
+    management: SocketAddr,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShutdownTable {
+    drain_ms: u64,
+    grace_seconds: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DatabaseTable {
+    url: String,
+    synchronous: Synchronous,
+    readers: u32,
+    writers: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RedisTable {
+    url: String,
+    password_file: Option<PathBuf>,
+    timeout_ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokensTable {
+    issuer: String,
+    audience: String,
+    keys_dir: PathBuf,
+    refresh_secret_file: PathBuf,
+    access_minutes: u64,
+    refresh_idle_days: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccountsTable {
+    admins: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProviderTable {
+    id: String,
+    name: String,
+    issuer: String,
+    jwks_url: String,
+    audiences: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VendorsTable {
+    cache_seconds: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReservationsTable {
+    lock_ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChatTable {
+    send_queue_bytes: usize,
+    max_connections: usize,
+}
+
+/// The parsed file, and the folder that its relative paths start at.
+pub(super) fn read(path: &Path) -> Result<(File, PathBuf), ConfigError> {
+    let fault = |text: String| ConfigError { path: path.to_owned(), faults: vec![text] };
+    let absolute = std::path::absolute(path).map_err(|e| fault(e.to_string()))?;
+    let text = std::fs::read_to_string(&absolute).map_err(|e| fault(e.to_string()))?;
+    let file = toml::from_str(&text).map_err(|e| fault(e.to_string()))?;
+    Ok((file, absolute.parent().unwrap_or(Path::new("/")).to_owned()))
+}
+
+/// The faults found so far; each names its key.
+#[derive(Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn add(&mut self, key: &str, fault: impl std::fmt::Display) {
+        self.0.push(format!("{key}: {fault}"));
+    }
+
+    fn require(&mut self, holds: bool, key: &str, fault: &str) {
+        if !holds {
+            self.add(key, fault);
+        }
+    }
+}
+
+impl File {
+    pub(super) fn keys_dir(&self, folder: &Path) -> PathBuf {
+        folder.join(&self.tokens.keys_dir)
+    }
+
+    pub(super) fn into_config(self, folder: &Path) -> Result<Config, Vec<String>> {
+        let mut faults = Faults::default();
+        let keys_dir = self.keys_dir(folder);
+        let config = Config {
+            listen: Listen { api: self.listen.api, management: self.listen.management },
+            shutdown: Shutdown {
+                drain: Duration::from_millis(self.shutdown.drain_ms),
+                grace: Duration::from_secs(self.shutdown.grace_seconds),
+            },
+            database: database(self.database, folder, &mut faults),
+            redis: redis(self.redis, folder, &mut faults),
+            accounts: accounts(&self.accounts, &self.providers, &mut faults),
+            providers: providers(self.providers, &mut faults),
+            tokens: tokens(self.tokens, keys_dir, folder, &mut faults),
+            vendors: Vendors { cache: Duration::from_secs(self.vendors.cache_seconds) },
+            reservations: Reservations { lock: Duration::from_millis(self.reservations.lock_ms) },
+            chat: Chat {
+                send_queue_bytes: self.chat.send_queue_bytes,
+                max_connections: self.chat.max_connections,
+            },
+        };
+        let reservations = config.reservations.lock.as_millis();
+        faults.require(
+            (100..=60_000).contains(&reservations),
+            "reservations.lock_ms",
+            "expected 100 to 60000",
+        );
+        faults.require(config.vendors.cache.as_secs() > 0, "vendors.cache_seconds", "expected at least 1");
+        faults.require(
+            config.chat.send_queue_bytes >= 16 * 1024,
+            "chat.send_queue_bytes",
+            "expected at least 16384, room for the largest message",
+        );
+        faults.require(config.chat.max_connections > 0, "chat.max_connections", "expected at least 1");
+        if faults.0.is_empty() { Ok(config) } else { Err(faults.0) }
+    }
+}
+
+fn database(table: DatabaseTable, folder: &Path, faults: &mut Faults) -> Database {
+    let url = match table.url.strip_prefix("sqlite:") {
+        Some(path) if !path.is_empty() && !path.starts_with("//") && !path.contains([':', '?']) => {
+            format!("sqlite:{}", folder.join(path).display())
+        }
+        _ => {
+            faults.add("database.url", "expected `sqlite:` and the path of a file");
+            String::new()
+        }
+    };
+    faults.require((1..=64).contains(&table.readers), "database.readers", "expected 1 to 64");
+    faults.require((1..=8).contains(&table.writers), "database.writers", "expected 1 to 8");
+    Database { url, synchronous: table.synchronous, readers: table.readers, writers: table.writers }
+}
+
+fn redis(table: RedisTable, folder: &Path, faults: &mut Faults) -> Redis {
+    let known = ["redis://", "unix://", "redis+unix://"].iter().any(|scheme| table.url.starts_with(scheme));
+    faults.require(known, "redis.url", "expected redis:// or unix://");
+    faults.require((10..=60_000).contains(&table.timeout_ms), "redis.timeout_ms", "expected 10 to 60000");
+    let password = table
+        .password_file
+        .and_then(|file| secret(&folder.join(file), "redis.password_file", faults))
+        .map(SecretString::from);
+    Redis { url: table.url, password, timeout: Duration::from_millis(table.timeout_ms) }
+}
+
+fn tokens(table: TokensTable, keys_dir: PathBuf, folder: &Path, faults: &mut Faults) -> Tokens {
+    let key = "tokens.refresh_secret_file";
+    let secret = secret(&folder.join(table.refresh_secret_file), key, faults);
+    if let Some(secret) = &secret {
+        faults.require(secret.len() >= MIN_SECRET_BYTES, key, "the secret has less than 32 bytes");
+    }
+    faults.require(!table.issuer.is_empty(), "tokens.issuer", "expected a name");
+    faults.require(!table.audience.is_empty(), "tokens.audience", "expected a name");
+    faults.require((1..=60).contains(&table.access_minutes), "tokens.access_minutes", "expected 1 to 60");
+    faults.require(
+        (1..=365).contains(&table.refresh_idle_days),
+        "tokens.refresh_idle_days",
+        "expected 1 to 365",
+    );
+    Tokens {
+        issuer: table.issuer,
+        audience: table.audience,
+        keys_dir,
+        refresh_secret: SecretSlice::from(secret.unwrap_or_default().into_bytes()),
+        access: Duration::from_secs(table.access_minutes.saturating_mul(60)),
+        refresh_idle: Duration::from_secs(table.refresh_idle_days.saturating_mul(24 * 3600)),
+    }
+}
+
+fn accounts(table: &AccountsTable, providers: &[ProviderTable], faults: &mut Faults) -> Accounts {
+    let mut admins = HashSet::new();
+    for text in &table.admins {
+        match text.split_once(':') {
+            Some((provider, sub)) if !sub.is_empty() && providers.iter().any(|p| p.id == provider) => {
+                admins.insert(Identity { provider: provider.to_owned(), sub: sub.to_owned() });
+            }
+            _ => faults.add("accounts.admins", format!("`{text}` is not `provider:sub` of a known provider")),
+        }
+    }
+    Accounts { admins }
+}
+
+fn providers(tables: Vec<ProviderTable>, faults: &mut Faults) -> Vec<Provider> {
+    let mut ids = HashSet::new();
+    for table in &tables {
+        let key = format!("providers `{}`", table.id);
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        faults.require(
+            !table.id.is_empty() && table.id.bytes().all(plain),
+            &key,
+            "expected an id of a-z, 0-9 and -",
+        );
+        faults.require(ids.insert(table.id.clone()), &key, "this id is given twice");
+        faults.require(!table.audiences.is_empty(), &key, "audiences: expected at least one client id");
+        faults.require(!table.issuer.is_empty(), &key, "issuer: expected the provider's `iss`");
+        let url = reqwest::Url::parse(&table.jwks_url);
+        let http = url.is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        faults.require(http, &key, "jwks_url: expected an http or https URL");
+    }
+    let provider = |table: ProviderTable| Provider {
+        id: table.id,
+        name: table.name,
+        issuer: table.issuer,
+        jwks_url: table.jwks_url,
+        audiences: table.audiences,
+    };
+    tables.into_iter().map(provider).collect()
+}
+
+/// The file's text without the line's end.
+fn secret(path: &Path, key: &str, faults: &mut Faults) -> Option<String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => {
+            faults.add(key, format!("{} is empty", path.display()));
+            None
+        }
+        Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+        Err(error) => {
+            faults.add(key, format!("{}: {error}", path.display()));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: &str = include_str!("../../../config/backend.toml");
+
+    /// A folder as the shipped configuration expects it, with `text` in `config/backend.toml`.
+    fn written(text: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for sub in ["config", "var/secrets"] {
+            std::fs::create_dir_all(folder.path().join(sub)).expect("made");
+        }
+        std::fs::write(folder.path().join("config/backend.toml"), text).expect("written");
+        std::fs::write(folder.path().join("var/secrets/redis-password"), "secret\n").expect("written");
+        std::fs::write(folder.path().join("var/secrets/refresh-secret"), "0123456789abcdef".repeat(2))
+            .expect("written");
+        folder
+    }
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        Config::load(&written(text).path().join("config/backend.toml"))
+    }
+
+    #[test]
+    fn the_shipped_configuration_is_valid() {
+        let config = load(SHIPPED).expect("valid");
+        assert_eq!(config.tokens.access, Duration::from_secs(900));
+        assert!(config.database.url.ends_with("config/../var/daemun.db"), "{}", config.database.url);
+        assert!(!format!("{config:?}").contains("0123456789abcdef"), "secrets stay out of logs");
+    }
+
+    #[test]
+    fn all_faults_are_reported_at_once_one_a_line() {
+        let text = SHIPPED
+            .replace("sqlite:../var/daemun.db", "mysql://x")
+            .replace("readers = 4", "readers = 0")
+            .replace("google:admin", "nobody:admin")
+            .replace("refresh-secret", "missing");
+        let message = load(&text).expect_err("four faults").to_string();
+        for key in ["database.url", "database.readers", "accounts.admins", "tokens.refresh_secret_file"] {
+            assert!(message.contains(&format!("\n  {key}: ")), "{key} in {message}");
+        }
+        assert_eq!(message.lines().count(), 5, "{message}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_place() {
+        let message = load(&SHIPPED.replace("[chat]", "[chat]\nspeed = 1")).expect_err("refused").to_string();
+        assert!(message.contains("speed") && message.contains("line"), "{message}");
+    }
+
+    #[test]
+    fn the_keys_folder_is_known_before_the_secrets_are() {
+        let folder = written(SHIPPED);
+        std::fs::remove_dir_all(folder.path().join("var")).expect("removed");
+        let dir = super::super::keys_dir(&folder.path().join("config/backend.toml")).expect("known");
+        assert!(dir.ends_with("var/keys"), "{}", dir.display());
+    }
+}

@@ -1,0 +1,36 @@
+//! The service behind the gateway: sign-in, vendors, reservations, chat. Two of it run side by side, and any
+//! request may go to either.
+//!
+//! Rooms, and who may know whom (`tests/it/tidy.rs` holds them to it):
+//!
+//! ```text
+//! main ─ app ─┬─ server                     accepts connections, stops them in order
+//!             ├─ health                     liveness, readiness
+//!             ├─ auth                       sign-in, sessions, tokens, the current user
+//!             ├─ vendors                    who can be booked, and when
+//!             ├─ reservations               bookings
+//!             ├─ chat                       rooms, messages, sockets
+//!             └─ demo_data                  something to look at on a fresh machine
+//!                    │
+//!                    └─ problem, extract, pagination, request_id, database, redis, config, clock
+//! ```
+//!
+//! A feature reads `http → service → {store, …} → model`. Between features there are two arrows: anyone may ask
+//! `auth::current_user` who is calling, and `reservations` asks `vendors` what can be booked, and when.
+
+pub mod app;
+pub mod auth;
+pub mod clock;
+pub mod config;
+pub mod database;
+pub mod demo_data;
+pub mod extract;
+pub mod health;
+pub mod pagination;
+pub mod problem;
+pub mod redis;
+pub mod request_id;
+pub mod reservations;
+pub mod server;
+pub mod telemetry;
+pub mod vendors;

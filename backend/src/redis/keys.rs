@@ -1,0 +1,43 @@
+//! The names of all keys and channels. Sessions carry no TTL and are never evicted; the other keys may vanish
+//! without a wrong answer.
+
+/// A session: a hash of user, counter, creation and last use.
+pub fn session(session_id: &str) -> String {
+    format!("session:{session_id}")
+}
+
+/// A user's sessions, scored by their beginning.
+pub fn user_sessions(user_id: &str) -> String {
+    format!("sessions:user:{user_id}")
+}
+
+/// All sessions, scored by their last use; what is too old is cleaned up by it.
+pub const SESSIONS_BY_LAST_USE: &str = "sessions:by-last-use";
+
+/// An id_token that was used, by its hash.
+pub fn used_id_token(sha256_hex: &str) -> String {
+    format!("used:id-token:{sha256_hex}")
+}
+
+/// A WebSocket ticket that was used.
+pub fn used_ticket(id: &str) -> String {
+    format!("used:ws-ticket:{id}")
+}
+
+/// A vendor's page.
+pub fn vendor(vendor_id: &str) -> String {
+    format!("cache:vendor:{vendor_id}")
+}
+
+/// The lock in front of one start of one service.
+pub fn slot_lock(service_id: &str, starts_at_ms: i64) -> String {
+    format!("lock:slot:{service_id}:{starts_at_ms}")
+}
+
+/// How many channels chat messages are spread over.
+pub const CHAT_BUSES: u32 = 4;
+
+/// One of the channels that chat messages travel on between backends.
+pub fn chat_bus(number: u32) -> String {
+    format!("chat:bus:{number}")
+}

@@ -1,0 +1,147 @@
+//! Routes of reservations, and of what is left to reserve.
+
+use std::time::Duration;
+
+use access_token::Role;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::auth::current_user::CurrentUser;
+use crate::clock::EpochMillis;
+use crate::extract::{Json, Path, Query};
+use crate::pagination::{self, Page};
+use crate::problem::Problem;
+use crate::reservations::model::{AvailableSlot, Reservation};
+use crate::reservations::service::{self, MAX_NOTE_CHARS, Reservations, ReserveError};
+use crate::reservations::store::Position;
+
+const DEFAULT_DAYS: i64 = 7;
+const MAX_DAYS: i64 = 31;
+
+/// After this long whoever holds a place's lock has usually got the place, or left it.
+const BUSY_RETRY: Duration = Duration::from_secs(1);
+
+/// The routes.
+pub fn router(reservations: Reservations) -> Router {
+    Router::new()
+        .route("/api/reservations", get(list).post(reserve))
+        .route("/api/reservations/{id}", get(show))
+        .route("/api/vendors/{id}/availability", get(availability))
+        .with_state(reservations)
+}
+
+#[derive(Deserialize)]
+struct ReserveBody {
+    service_id: Uuid,
+    starts_at: Timestamp,
+    party_size: Option<i64>,
+    note: Option<String>,
+}
+
+async fn reserve(
+    State(reservations): State<Reservations>,
+    user: CurrentUser,
+    Json(body): Json<ReserveBody>,
+) -> Result<Response, Problem> {
+    let request = service::Request {
+        service_id: body.service_id,
+        starts_at: body.starts_at,
+        party_size: body.party_size.unwrap_or(1),
+        note: body.note.filter(|note| !note.trim().is_empty()),
+    };
+    let reservation = reservations.reserve(&user.id, request).await?;
+    let location = HeaderValue::from_str(&format!("/api/reservations/{}", reservation.id))
+        .expect("an id is a header's value");
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(reservation)).into_response())
+}
+
+async fn show(
+    State(reservations): State<Reservations>,
+    user: CurrentUser,
+    Path(id): Path<Uuid>,
+) -> Result<Json<Reservation>, Problem> {
+    let found = reservations.find(id, &user.id, user.role >= Role::Admin).await?;
+    found.map(Json).ok_or_else(|| Problem::not_found("There is no such reservation."))
+}
+
+#[derive(Deserialize)]
+struct ListQuery {
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+async fn list(
+    State(reservations): State<Reservations>,
+    user: CurrentUser,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<Reservation>>, Problem> {
+    let limit = pagination::limit(query.limit)?;
+    let after = pagination::after(query.cursor.as_deref(), position)?;
+    let items = reservations.list(&user.id, after.as_ref(), limit + 1).await?;
+    Ok(Json(Page::of(items, limit, |last| format!("{}.{}", last.starts_at.0, last.id))))
+}
+
+/// What a cursor of the list holds.
+fn position(key: &str) -> Option<Position> {
+    let (starts_at, id) = key.split_once('.')?;
+    Some((EpochMillis(starts_at.parse().ok()?), Uuid::try_parse(id).ok()?.to_string()))
+}
+
+#[derive(Deserialize)]
+struct AvailabilityQuery {
+    service_id: Uuid,
+    from: Option<Date>,
+    days: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct Availability {
+    slots: Vec<AvailableSlot>,
+}
+
+async fn availability(
+    State(reservations): State<Reservations>,
+    Path(vendor_id): Path<Uuid>,
+    Query(query): Query<AvailabilityQuery>,
+) -> Result<Json<Availability>, Problem> {
+    let days = query.days.unwrap_or(DEFAULT_DAYS);
+    if !(1..=MAX_DAYS).contains(&days) {
+        return Err(Problem::unprocessable("invalid-days", format!("`days` goes from 1 to {MAX_DAYS}.")));
+    }
+    let slots = reservations.availability(vendor_id, query.service_id, query.from, days).await?;
+    let slots = slots.ok_or_else(|| Problem::not_found("This vendor has no such service."))?;
+    Ok(Json(Availability { slots }))
+}
+
+impl From<ReserveError> for Problem {
+    fn from(error: ReserveError) -> Self {
+        match error {
+            ReserveError::NoSuchService => Self::not_found("There is no such service."),
+            ReserveError::PartySize { capacity } => {
+                Self::unprocessable("invalid-party-size", format!("`party_size` goes from 1 to {capacity}."))
+            }
+            ReserveError::NoteTooLong => Self::unprocessable(
+                "note-too-long",
+                format!("`note` has {MAX_NOTE_CHARS} characters at most."),
+            ),
+            ReserveError::InThePast => Self::unprocessable("in-the-past", "`starts_at` has passed."),
+            ReserveError::NoSuchSlot => Self::unprocessable(
+                "no-such-slot",
+                "No slot begins then: it lies outside the opening hours, or not on a step.",
+            ),
+            ReserveError::SlotTaken => Self::conflict("slot-taken", "Not enough places are left."),
+            ReserveError::SlotBusy => {
+                Self::conflict("slot-busy", "Somebody is booking this place right now; it may become free.")
+                    .with_retry_after(BUSY_RETRY)
+            }
+            ReserveError::Database(error) => Self::internal(&error),
+        }
+    }
+}

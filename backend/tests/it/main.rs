@@ -1,0 +1,10 @@
+//! The service from the outside: real backends, a real Redis, a real database, the development identity provider.
+
+#![expect(unreachable_pub, reason = "a test binary exports nothing")]
+
+mod auth;
+#[allow(dead_code, reason = "not every test needs all of it")]
+mod harness;
+mod health;
+mod problems;
+mod tidy;
