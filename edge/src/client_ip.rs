@@ -1,0 +1,75 @@
+//! Whose request it is: the connection's address, unless a trusted proxy says for whom it speaks.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::HeaderMap;
+use ipnet::IpNet;
+
+/// Entries of `X-Forwarded-For` that are looked at; a longer chain than this is no real one.
+const MAX_HOPS: usize = 32;
+
+/// The client's address. Walks `X-Forwarded-For` from the right, past trusted proxies only, and stops at the first
+/// that isn't one. `None` when a trusted proxy sent an entry that is no address: then nobody is let in by address.
+pub fn client_ip(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    let mut client = peer.ip().to_canonical();
+    let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
+    let entries = lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+    for entry in entries.take(MAX_HOPS) {
+        if !is_trusted(client, trusted) {
+            return Some(client);
+        }
+        client = parse(entry)?;
+    }
+    Some(client)
+}
+
+fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|network| network.contains(&address))
+}
+
+fn parse(entry: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(entry).ok()?.trim();
+    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(peer: &str, lines: &[&str]) -> Option<IpAddr> {
+        let trusted = ["10.0.0.0/8".parse().expect("a network"), "127.0.0.1/32".parse().expect("a network")];
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append("x-forwarded-for", line.parse().expect("a value"));
+        }
+        client_ip(SocketAddr::new(peer.parse().expect("an address"), 1), &headers, &trusted)
+    }
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        text.parse().ok()
+    }
+
+    #[test]
+    fn an_untrusted_peer_speaks_for_itself_only() {
+        assert_eq!(client("203.0.113.9", &["127.0.0.1"]), ip("203.0.113.9"));
+    }
+
+    #[test]
+    fn the_first_untrusted_address_from_the_right_counts() {
+        assert_eq!(client("127.0.0.1", &["198.51.100.1, 203.0.113.9"]), ip("203.0.113.9"));
+        assert_eq!(client("127.0.0.1", &["198.51.100.1, 203.0.113.9, 10.1.1.1"]), ip("203.0.113.9"));
+        assert_eq!(client("127.0.0.1", &["198.51.100.1", "203.0.113.9"]), ip("203.0.113.9"));
+    }
+
+    #[test]
+    fn a_malformed_entry_stops_there() {
+        assert_eq!(client("127.0.0.1", &["198.51.100.1, unknown"]), None);
+        assert_eq!(client("127.0.0.1", &["unknown, 203.0.113.9"]), ip("203.0.113.9"));
+    }
+
+    #[test]
+    fn a_mapped_address_is_its_ipv4_address() {
+        assert_eq!(client("::ffff:10.0.0.1", &["203.0.113.9"]), ip("203.0.113.9"));
+        assert_eq!(client("::ffff:203.0.113.9", &[]), ip("203.0.113.9"));
+    }
+}

@@ -1,0 +1,144 @@
+//! `config/edge.toml` → a valid [`Policy`], or all that is wrong with it, each fault with its place.
+
+mod file;
+mod pattern;
+mod policy;
+mod resolve;
+
+use std::fmt;
+use std::path::Path;
+
+pub use pattern::{Extent, Pattern, PatternError};
+pub use policy::{
+    Limit, Listen, Policy, Route, Target, TlsFiles, TokenPolicy, TokenRule, Upstream, UpstreamServer,
+};
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Line in the file, from 1; 0 where the fault has no place.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// Everything that is wrong with a configuration; never empty.
+#[derive(Debug, thiserror::Error)]
+pub struct Faults {
+    file: String,
+    /// In the order of the file.
+    pub faults: Vec<Fault>,
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Fault { line, column, message }) in self.faults.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            match line {
+                0 => write!(f, "{}: {message}", self.file)?,
+                _ => write!(f, "{}:{line}:{column}: {message}", self.file)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the policy of a file. Relative paths in it start at the file's folder.
+pub fn load(path: &Path) -> Result<Policy, Faults> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| Faults {
+        file: name.clone(),
+        faults: vec![Fault { line: 0, column: 0, message: format!("can't be read: {error}") }],
+    })?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    parse(&text, folder).map_err(|faults| Faults { file: name, faults })
+}
+
+/// Reads the policy of a text; relative paths in it start at `folder`.
+pub fn parse(text: &str, folder: &Path) -> Result<Policy, Vec<Fault>> {
+    let places = Places::new(text);
+    let file = toml::from_str::<file::File>(text).map_err(|error| {
+        vec![places.fault(error.span().map_or(0, |span| span.start), error.message().replace('\n', ", "))]
+    })?;
+    resolve::resolve(file, folder, &places)
+}
+
+/// Turns byte offsets of a text into lines and columns.
+struct Places<'a> {
+    text: &'a str,
+}
+
+impl<'a> Places<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text }
+    }
+
+    fn fault(&self, offset: usize, message: impl Into<String>) -> Fault {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Fault {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            message: message.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: &str = include_str!("../../../config/edge.toml");
+
+    fn faults(text: &str) -> Vec<String> {
+        let faults = parse(text, Path::new("/")).expect_err("a faulty config");
+        faults.into_iter().map(|fault| format!("{}: {}", fault.line, fault.message)).collect()
+    }
+
+    #[test]
+    fn the_shipped_configuration_is_valid() {
+        parse(SHIPPED, Path::new("/")).expect("valid");
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once_with_their_lines() {
+        let text = SHIPPED
+            .replace("127.0.0.1/32", "127.0.0.1/33")
+            .replace("limits = [\"admin\"]", "limits = [\"nobody\"]")
+            .replace("roles = [\"admin\"]", "roles = [\"boss\"]")
+            .replace("exact = \"/api/openapi.json\"", "exact = \"/api/vendors\"");
+        let line_of = |needle: &str| {
+            let offset = text.find(needle).expect("is there");
+            text[..offset]
+                .rfind("[[routes]]")
+                .map(|start| text[..start].matches('\n').count() + 1)
+                .expect("a route")
+        };
+        let expected = [
+            format!("{}: `127.0.0.1/33` is not a network such as 10.0.0.0/8", line_of("127.0.0.1/33")),
+            format!("{}: no limit is named `nobody`", line_of("nobody")),
+            format!("{}: unknown role `boss`: expected user, vendor or admin", line_of("boss")),
+        ];
+        let told = faults(&text);
+        assert_eq!(told[..3], expected);
+        assert!(told[3].contains("the same path and method as the route of line"), "{told:?}");
+        assert_eq!(told.len(), 4);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_place() {
+        let told = faults(&SHIPPED.replace("grace_seconds", "grase_seconds"));
+        let line = SHIPPED[..SHIPPED.find("grace_seconds").expect("is there")].matches('\n').count() + 1;
+        assert!(told[0].starts_with(&format!("{line}: unknown field `grase_seconds`")), "{told:?}");
+    }
+
+    #[test]
+    fn crossing_routes_are_refused() {
+        let routes = "[[routes]]\nexact = \"/x/{a}/c\"\nfiles = \"w\"\n[[routes]]\nexact = \"/x/b/{a}\"\nfiles = \"w\"\n";
+        assert!(faults(&format!("{SHIPPED}\n{routes}"))[0].contains("neither is narrower"));
+    }
+}

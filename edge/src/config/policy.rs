@@ -1,0 +1,160 @@
+//! The policy as the rooms use it: every value valid, every reference resolved to an index.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use access_token::Role;
+use http::Method;
+use ipnet::IpNet;
+
+use super::pattern::Pattern;
+
+/// All that the edge does and lets pass.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Names this gateway answers for, lower case, without a port.
+    pub hosts: Vec<String>,
+    /// Peers that may say for whom they speak.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where it listens.
+    pub listen: Listen,
+    /// Its certificate.
+    pub tls: TlsFiles,
+    /// How long requests in flight may still take once a stop was asked.
+    pub grace: Duration,
+    /// How access tokens are checked.
+    pub tokens: TokenPolicy,
+    /// Groups of equal servers; routes name them by index.
+    pub upstreams: Vec<Upstream>,
+    /// Named limits; routes name them by index.
+    pub limits: Vec<Limit>,
+    /// The routes, in the order of the file.
+    pub routes: Vec<Route>,
+}
+
+/// The addresses that the edge listens on.
+#[derive(Clone, Copy, Debug)]
+pub struct Listen {
+    /// HTTP/1.1 and HTTP/2 over TLS.
+    pub https: SocketAddr,
+    /// Redirects to HTTPS.
+    pub http: SocketAddr,
+    /// Metrics, health and upstreams.
+    pub admin: SocketAddr,
+}
+
+/// Where the certificate chain and its key are, PEM.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The leaf's key, PKCS #8.
+    pub private_key: PathBuf,
+}
+
+/// Which access tokens are accepted, and where their keys come from.
+#[derive(Clone, Debug)]
+pub struct TokenPolicy {
+    /// The `iss` that a token must have.
+    pub issuer: String,
+    /// The `aud` that a token must have.
+    pub audience: String,
+    /// The upstream that publishes the keys (index into [`Policy::upstreams`]).
+    pub upstream: usize,
+    /// The path of the JWK Set there.
+    pub jwks_path: String,
+    /// How often it is read.
+    pub refresh: Duration,
+}
+
+/// Equal servers behind one name.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// The name in the file; metrics carry it, responses don't.
+    pub name: String,
+    /// The servers.
+    pub servers: Vec<UpstreamServer>,
+    /// Asked at each server's management address; 200 means ready.
+    pub health_path: String,
+    /// How often.
+    pub health_interval: Duration,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
+    /// How long a server may be silent in the middle of an exchange.
+    pub read_timeout: Duration,
+    /// How long an open WebSocket may be silent, in both directions.
+    pub websocket_idle: Duration,
+    /// Further tries of a request that is safe to repeat.
+    pub retries: usize,
+}
+
+/// One server of an upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct UpstreamServer {
+    /// Where it serves.
+    pub address: SocketAddr,
+    /// Where it tells of its health.
+    pub management: SocketAddr,
+}
+
+/// `requests` pass at once, then one each `per / requests`.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    /// The name in the file and in the RateLimit fields.
+    pub name: String,
+    /// How many.
+    pub requests: u32,
+    /// In how long.
+    pub per: Duration,
+}
+
+/// What holds for some paths.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Which paths.
+    pub pattern: Pattern,
+    /// Which methods; none named: all.
+    pub methods: Vec<Method>,
+    /// Who may come at all; `None`: everybody, an empty list: nobody.
+    pub allow: Option<Vec<IpNet>>,
+    /// Limits by client address (indices into [`Policy::limits`]).
+    pub limits: Vec<usize>,
+    /// Whether an access token is asked for.
+    pub token: TokenRule,
+    /// Roles that may pass; none named: all.
+    pub roles: Vec<Role>,
+    /// Where the request goes.
+    pub target: Target,
+    /// Whether the route is a WebSocket; then the Origin is checked and an upgrade forwarded.
+    pub websocket: bool,
+    /// Origins besides this site's own that may open it.
+    pub origins: Vec<String>,
+}
+
+/// Whether an access token is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenRule {
+    /// Not looked at.
+    None,
+    /// Verified when it is there.
+    Optional,
+    /// Without a valid one: 401.
+    Required,
+}
+
+/// Where a request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To a server of an upstream (index into [`Policy::upstreams`]).
+    Upstream(usize),
+    /// To a file below this folder.
+    Files(PathBuf),
+}
+
+impl Route {
+    /// Whether the route speaks for this method.
+    pub fn has_method(&self, method: &Method) -> bool {
+        self.methods.is_empty() || self.methods.contains(method)
+    }
+}

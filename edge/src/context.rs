@@ -1,0 +1,51 @@
+//! What a request carries from its first phase to its log line.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use uuid::Uuid;
+
+use crate::guards::Findings;
+
+/// The state of one request.
+#[derive(Debug)]
+pub struct Context {
+    /// When its header had been read.
+    pub started: Instant,
+    /// Ours, never the client's.
+    pub request_id: String,
+    /// The client's address, once it is known.
+    pub client: Option<IpAddr>,
+    /// The canonical path, once there is one.
+    pub path: String,
+    /// The decisive route's index, once there is one.
+    pub route: Option<usize>,
+    /// What the guards found.
+    pub findings: Findings,
+    /// Upstream servers that were tried, in order.
+    pub tried: Vec<SocketAddr>,
+    /// The guard that refused it.
+    pub refused_by: Option<&'static str>,
+}
+
+impl Context {
+    /// A fresh request.
+    pub fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            request_id: Uuid::now_v7().to_string(),
+            client: None,
+            path: String::new(),
+            route: None,
+            findings: Findings::default(),
+            tried: Vec::new(),
+            refused_by: None,
+        }
+    }
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,35 @@
+//! Who may come at all: every allowlist along the path must contain the client.
+
+use http::StatusCode;
+
+use super::Verdict;
+use crate::problem::Problem;
+use crate::request::RequestView;
+use crate::routes::Matched;
+
+/// Checks the allowlists of a request's routes.
+#[derive(Debug)]
+pub struct Allowlist;
+
+impl Allowlist {
+    /// 403 unless the client is in every allowlist along the path. An empty list lets nobody in.
+    pub fn check(&self, request: &RequestView<'_>, matched: &Matched<'_>) -> Verdict {
+        let mut verdict = Verdict::Skipped;
+        for networks in matched.along_the_path().filter_map(|route| route.allow.as_ref()) {
+            if !networks.iter().any(|network| network.contains(&request.client)) {
+                return Verdict::refuse("allowlist", address_not_allowed());
+            }
+            verdict = Verdict::Continue;
+        }
+        verdict
+    }
+}
+
+fn address_not_allowed() -> Problem {
+    Problem::new(
+        "address-not-allowed",
+        StatusCode::FORBIDDEN,
+        "Your address is not allowed here",
+        "this part of the site is open to named addresses only",
+    )
+}

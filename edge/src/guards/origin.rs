@@ -1,0 +1,66 @@
+//! Which pages may open a WebSocket: a browser lets any page try, and sends cookies and addresses along.
+
+use http::StatusCode;
+
+use super::Verdict;
+use crate::problem::Problem;
+use crate::request::{Bearer, RequestView};
+use crate::routes::Matched;
+
+/// Checks the Origin of WebSocket routes (RFC 6455, section 10.2).
+#[derive(Debug)]
+pub struct OriginGuard;
+
+impl OriginGuard {
+    /// Lets this site's own pages and the route's named origins pass; another or `null`: 403. A client without an
+    /// Origin is no browser: it comes with a token (checked by the next guard) or gets 401. The verdict is the same
+    /// whether or not the request asks for an upgrade.
+    pub fn check(&self, request: &RequestView<'_>, matched: &Matched<'_>) -> Verdict {
+        let route = matched.route();
+        if !route.websocket {
+            return Verdict::Skipped;
+        }
+        match request.origin() {
+            None if request.bearer() == Bearer::Absent => super::token::missing("origin"),
+            None => Verdict::Continue,
+            Some(Ok(origin)) if is_own(origin, request.authority) => Verdict::Continue,
+            Some(Ok(origin)) if route.origins.iter().any(|o| o.eq_ignore_ascii_case(origin)) => {
+                Verdict::Continue
+            }
+            Some(_) => Verdict::refuse("origin", foreign()),
+        }
+    }
+}
+
+fn is_own(origin: &str, authority: &str) -> bool {
+    let strip = |authority: &str| authority.strip_suffix(":443").unwrap_or(authority).to_ascii_lowercase();
+    origin
+        .get(..8)
+        .filter(|scheme| scheme.eq_ignore_ascii_case("https://"))
+        .is_some_and(|scheme| strip(&origin[scheme.len()..]) == strip(authority))
+}
+
+fn foreign() -> Problem {
+    Problem::new(
+        "foreign-origin",
+        StatusCode::FORBIDDEN,
+        "The page's origin is not allowed",
+        "a WebSocket may be opened by this site's own pages only",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_own;
+
+    #[test]
+    fn an_origin_is_own_when_scheme_host_and_port_agree() {
+        assert!(is_own("https://localhost:8443", "localhost:8443"));
+        assert!(is_own("https://Example.com", "example.com:443"));
+        for origin in
+            ["http://localhost:8443", "https://localhost", "null", "", "https://localhost:8443.evil.example"]
+        {
+            assert!(!is_own(origin, "localhost:8443"), "{origin}");
+        }
+    }
+}

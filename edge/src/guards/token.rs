@@ -1,0 +1,120 @@
+//! Who it is: access tokens, verified with the backends' public keys, and the roles that a route asks for.
+
+use std::sync::Arc;
+
+use access_token::{Claims, KeySet, TokenError, Verifier};
+use arc_swap::ArcSwap;
+use http::{HeaderValue, StatusCode, header};
+use tokio::sync::Notify;
+
+use super::Verdict;
+use crate::config::{TokenPolicy, TokenRule};
+use crate::problem::Problem;
+use crate::request::{Bearer, RequestView};
+use crate::routes::Matched;
+
+/// The keys in force. The refresher stores them, the guard reads them, an unknown key id asks for a refresh.
+#[derive(Default)]
+pub struct KeyStore {
+    keys: ArcSwap<KeySet>,
+    wanted: Notify,
+}
+
+impl KeyStore {
+    /// Takes a new set into force.
+    pub fn store(&self, keys: KeySet) {
+        self.keys.store(Arc::new(keys));
+    }
+
+    /// Whether no key was ever read.
+    pub fn is_empty(&self) -> bool {
+        self.keys.load().is_empty()
+    }
+
+    /// Waits until a token named a key that isn't known.
+    pub async fn unknown_key_seen(&self) {
+        self.wanted.notified().await;
+    }
+}
+
+/// Verifies the tokens that routes ask for.
+pub struct TokenGuard {
+    verifier: Verifier,
+    keys: Arc<KeyStore>,
+}
+
+impl TokenGuard {
+    /// A guard for tokens of the policy's issuer and audience.
+    pub fn new(policy: &TokenPolicy, keys: Arc<KeyStore>) -> Self {
+        Self { verifier: Verifier::new(&policy.issuer, &policy.audience), keys }
+    }
+
+    /// 401 where a token is needed and no valid one is there, or where an optional one is not valid; 403 where its
+    /// role isn't one of the route's. A verified token's claims are left in `claims`.
+    pub fn check(
+        &self,
+        request: &RequestView<'_>,
+        matched: &Matched<'_>,
+        claims: &mut Option<Claims>,
+    ) -> Verdict {
+        let route = matched.route();
+        let bearer = match route.token {
+            TokenRule::None => return Verdict::Skipped,
+            TokenRule::Optional if request.bearer() == Bearer::Absent => return Verdict::Skipped,
+            TokenRule::Optional | TokenRule::Required => request.bearer(),
+        };
+        let token = match bearer {
+            Bearer::Absent => return missing("token"),
+            Bearer::Malformed => return invalid("the Authorization field is not one Bearer token"),
+            Bearer::Token(token) => token,
+        };
+        let keys = self.keys.keys.load();
+        if keys.is_empty() {
+            // Nobody can be recognised yet; that is our trouble, not the client's.
+            return Verdict::refuse("token", Problem::unavailable());
+        }
+        match self.verifier.verify(&keys, token) {
+            Ok(verified) if !route.roles.is_empty() && !route.roles.contains(&verified.role) => wrong_role(),
+            Ok(verified) => {
+                *claims = Some(verified);
+                Verdict::Continue
+            }
+            Err(error) => {
+                if matches!(error, TokenError::UnknownKey { .. }) {
+                    self.keys.wanted.notify_one();
+                }
+                invalid(&error.to_string())
+            }
+        }
+    }
+}
+
+/// 401 for a request without a token: no `error` attribute (RFC 6750, section 3).
+pub(super) fn missing(guard: &'static str) -> Verdict {
+    let problem = Problem::new(
+        "token-required",
+        StatusCode::UNAUTHORIZED,
+        "A token is needed",
+        "sign in, and send the access token in the Authorization field",
+    );
+    let challenge = HeaderValue::from_static(r#"Bearer realm="daemun""#);
+    Verdict::refuse_with(guard, problem, vec![(header::WWW_AUTHENTICATE, challenge)])
+}
+
+fn invalid(why: &str) -> Verdict {
+    let problem =
+        Problem::new("token-invalid", StatusCode::UNAUTHORIZED, "The token is not valid", why.to_owned());
+    let challenge = HeaderValue::from_static(r#"Bearer realm="daemun", error="invalid_token""#);
+    Verdict::refuse_with("token", problem, vec![(header::WWW_AUTHENTICATE, challenge)])
+}
+
+fn wrong_role() -> Verdict {
+    let problem = Problem::new(
+        "role-required",
+        StatusCode::FORBIDDEN,
+        "Your role does not allow this",
+        "this part of the site asks for another role",
+    );
+    let challenge = HeaderValue::from_static(r#"Bearer realm="daemun", error="insufficient_scope""#);
+    Verdict::refuse_with("token", problem, vec![(header::WWW_AUTHENTICATE, challenge)])
+}

@@ -1,0 +1,41 @@
+//! Daemun's edge: the gate in front of the service.
+//!
+//! The rooms, and what each may import:
+//!
+//! ```text
+//! main      → server, config
+//! server    → gateway, admin, redirect, tls, key_refresh, upstream, guards, metrics, config
+//! gateway   → context, target, request, client_ip, path, routes, guards, upstream, files, headers, problem,
+//!             access_log, metrics, redirect, config
+//! admin     → upstream, metrics                redirect  → path, problem
+//! key_refresh → guards, upstream, config       tls       → config                target → problem
+//! guards    → request, routes, problem, config
+//! upstream  → config                           files     → problem
+//! context   → guards                           access_log, metrics → context, routes
+//! routes    → config                           headers, problem, request, client_ip, path → (nothing)
+//! config    → (nothing)
+//! ```
+//!
+//! The life of a request is [`gateway::Gateway::admit`] and the callbacks below it; each guard is free of
+//! Pingora's types. `tests/it/tidy.rs` holds these arrows.
+
+pub mod access_log;
+pub mod admin;
+pub mod client_ip;
+pub mod config;
+pub mod context;
+pub mod files;
+pub mod gateway;
+pub mod guards;
+pub mod headers;
+pub mod key_refresh;
+pub mod metrics;
+pub mod path;
+pub mod problem;
+pub mod redirect;
+pub mod request;
+pub mod routes;
+pub mod server;
+pub mod target;
+pub mod tls;
+pub mod upstream;

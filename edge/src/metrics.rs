@@ -1,0 +1,40 @@
+//! What the edge counts, and the text that Prometheus reads.
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::context::Context;
+
+/// Seconds; from a cache hit to a slow query.
+const LATENCY_BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+/// Starts counting in this process.
+pub fn install() -> anyhow::Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &LATENCY_BUCKETS)?
+        .install_recorder()?;
+    metrics::describe_counter!("edge_requests_total", "Requests answered, by route and status");
+    metrics::describe_histogram!(
+        "edge_request_duration_seconds",
+        "From the header's end to the answer's end"
+    );
+    metrics::describe_counter!("edge_refusals_total", "Requests that a guard refused");
+    metrics::describe_gauge!("edge_upstream_healthy", "1 while a server is ready");
+    metrics::describe_gauge!("edge_limiter_clients", "Clients that a limit remembers");
+    metrics::describe_gauge!("edge_token_keys", "Public keys that tokens are accepted from");
+    metrics::describe_counter!(
+        "edge_token_key_refresh_failures_total",
+        "Times that no server gave a key set"
+    );
+    Ok(handle)
+}
+
+/// Counts an answered request. `route` is the route's pattern, so that labels are as many as the policy has routes.
+pub fn record(context: &Context, route: &str, status: u16) {
+    let route = route.to_owned();
+    metrics::counter!("edge_requests_total", "route" => route.clone(), "status" => status.to_string())
+        .increment(1);
+    metrics::histogram!("edge_request_duration_seconds", "route" => route).record(context.started.elapsed());
+    if let Some(guard) = context.refused_by {
+        metrics::counter!("edge_refusals_total", "guard" => guard).increment(1);
+    }
+}

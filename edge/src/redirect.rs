@@ -1,0 +1,101 @@
+//! Plain HTTP: every request is sent to the same address over HTTPS.
+
+use async_trait::async_trait;
+use http::{HeaderValue, Response, StatusCode, header};
+use pingora::apps::http_app::ServeHttp;
+use pingora::protocols::http::ServerSession;
+use uuid::Uuid;
+
+use crate::path::canonicalise;
+use crate::problem::{self, Problem};
+
+/// Answers 308 to the HTTPS address, or a problem where there is none.
+pub struct RedirectToHttps {
+    hosts: Vec<String>,
+    https_port: u16,
+}
+
+impl RedirectToHttps {
+    /// Redirects requests for `hosts` to the same host at `https_port`.
+    pub fn new(hosts: Vec<String>, https_port: u16) -> Self {
+        Self { hosts, https_port }
+    }
+
+    fn location(&self, host: Option<&HeaderValue>, uri: &http::Uri) -> Result<String, Problem> {
+        let authority = host
+            .and_then(|value| value.to_str().ok())
+            .or(uri.authority().map(http::uri::Authority::as_str))
+            .ok_or_else(|| Problem::bad_request("the request has no Host"))?;
+        let name = host_name(authority).to_ascii_lowercase();
+        // Only a name of ours goes into the Location: never a redirect to wherever a client says.
+        if !self.hosts.contains(&name) {
+            return Err(Problem::misdirected());
+        }
+        let path = canonicalise(uri.path()).map_err(|error| Problem::bad_request(error.to_string()))?;
+        let port = if self.https_port == 443 { String::new() } else { format!(":{}", self.https_port) };
+        let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        Ok(format!("https://{name}{port}{path}{query}"))
+    }
+}
+
+/// The host of an authority, without its port; an IPv6 address keeps its brackets.
+pub fn host_name(authority: &str) -> &str {
+    match authority.rfind(':') {
+        Some(colon) if !authority[colon..].contains(']') => &authority[..colon],
+        _ => authority,
+    }
+}
+
+#[async_trait]
+impl ServeHttp for RedirectToHttps {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let request_id = Uuid::now_v7().to_string();
+        let request = session.req_header();
+        let location = self.location(request.headers.get(header::HOST), &request.uri);
+        let location = location.and_then(|text| {
+            HeaderValue::from_str(&text).map_err(|_| Problem::bad_request("the address has an illegal byte"))
+        });
+        let (status, field, body) = match location {
+            Ok(location) => (StatusCode::PERMANENT_REDIRECT, (header::LOCATION, location), String::new()),
+            Err(problem) => {
+                let content_type = HeaderValue::from_static(problem::CONTENT_TYPE);
+                (problem.status, (header::CONTENT_TYPE, content_type), problem.body(&request_id))
+            }
+        };
+        Response::builder()
+            .status(status)
+            .header(field.0, field.1)
+            .header(header::CONTENT_LENGTH, body.len())
+            .header("x-request-id", request_id)
+            .body(body.into_bytes())
+            .expect("checked fields make a response")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_an_authority_is_found() {
+        for (authority, host) in [
+            ("a.example", "a.example"),
+            ("a.example:80", "a.example"),
+            ("[::1]:8000", "[::1]"),
+            ("[::1]", "[::1]"),
+        ] {
+            assert_eq!(host_name(authority), host);
+        }
+    }
+
+    #[test]
+    fn a_redirect_goes_to_a_host_of_ours_only() {
+        let redirect = RedirectToHttps::new(vec!["localhost".into()], 8443);
+        let to = |host: &'static str, uri: &str| {
+            redirect.location(Some(&HeaderValue::from_static(host)), &uri.parse().expect("a URI"))
+        };
+        assert_eq!(to("localhost:8000", "/a?b=c").expect("a location"), "https://localhost:8443/a?b=c");
+        assert!(to("evil.example", "/").is_err());
+        assert!(to("localhost", "/%0d%0aSet-Cookie:x").is_err());
+    }
+}

@@ -1,0 +1,136 @@
+//! A backend that answers with what it received, and can be made unready, broken or dead.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::body::Bytes;
+use axum::extract::ws::{Message, WebSocketUpgrade};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use axum::{Json, Router};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+/// One request as it arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
+}
+
+/// A backend on two ports of its own.
+pub(crate) struct EchoBackend {
+    pub(crate) api: SocketAddr,
+    pub(crate) management: SocketAddr,
+    state: Arc<Shared>,
+    runtime: Option<Runtime>,
+}
+
+struct Shared {
+    received: Mutex<Vec<Received>>,
+    ready: AtomicBool,
+    broken: AtomicUsize,
+    jwks: String,
+    name: String,
+}
+
+impl EchoBackend {
+    /// Starts a backend that publishes `jwks`.
+    pub(crate) fn start(jwks: &str) -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let listen = || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            listener.set_nonblocking(true).expect("non-blocking");
+            let address = listener.local_addr().expect("an address");
+            let _guard = runtime.enter();
+            (TcpListener::from_std(listener).expect("a listener"), address)
+        };
+        let ((api_listener, api), (management_listener, management)) = (listen(), listen());
+        let state = Arc::new(Shared {
+            received: Mutex::default(),
+            ready: AtomicBool::new(true),
+            broken: AtomicUsize::new(0),
+            jwks: jwks.to_owned(),
+            name: api.to_string(),
+        });
+        let service = Router::new()
+            .route(
+                "/.well-known/jwks.json",
+                get(|State(s): State<Arc<Shared>>| async move { s.jwks.clone() }),
+            )
+            .route("/api/chat/ws", any(socket))
+            .fallback(echo)
+            .with_state(Arc::clone(&state));
+        let readiness = Router::new().fallback(readiness).with_state(Arc::clone(&state));
+        runtime.spawn(async { axum::serve(api_listener, service).await });
+        runtime.spawn(async { axum::serve(management_listener, readiness).await });
+        Self { api, management, state, runtime: Some(runtime) }
+    }
+
+    /// All requests so far, health checks and key fetches left out.
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.state.received.lock().expect("not poisoned").clone()
+    }
+
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.state.ready.store(ready, Ordering::SeqCst);
+    }
+
+    /// The next `requests` are read and then never answered: their connections break.
+    pub(crate) fn break_next(&self, requests: usize) {
+        self.state.broken.store(requests, Ordering::SeqCst);
+    }
+
+    /// Ends the backend at once, with its open connections.
+    pub(crate) fn kill(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for EchoBackend {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+async fn echo(State(state): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body: Bytes = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
+    state.received.lock().expect("not poisoned").push(Received {
+        method: parts.method.to_string(),
+        target: parts.uri.to_string(),
+        headers: parts.headers,
+    });
+    let break_off = |left: usize| left.checked_sub(1);
+    if state.broken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, break_off).is_ok() {
+        // A panic in the handler makes hyper drop the connection unanswered.
+        std::panic::resume_unwind(Box::new("broken on purpose"));
+    }
+    let answer = Json(
+        json!({ "backend": state.name, "target": parts.uri.to_string(), "body": String::from_utf8_lossy(&body) }),
+    );
+    ([("server", "echo/1.0"), ("x-powered-by", "echo")], answer).into_response()
+}
+
+async fn readiness(State(state): State<Arc<Shared>>) -> StatusCode {
+    if state.ready.load(Ordering::SeqCst) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+async fn socket(State(state): State<Arc<Shared>>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+    let received = Received { method: "GET".into(), target: "/api/chat/ws".into(), headers };
+    state.received.lock().expect("not poisoned").push(received);
+    upgrade.on_upgrade(|mut socket| async move {
+        while let Some(Ok(Message::Text(text))) = socket.recv().await {
+            if socket.send(Message::Text(text)).await.is_err() {
+                return;
+            }
+        }
+    })
+}

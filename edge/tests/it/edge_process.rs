@@ -1,0 +1,287 @@
+//! The real edge, with the shipped policy, in front of two echo backends.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use access_token::{Claims, PublicKey, Role, TOKEN_TYPE, jwks_document};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::EncodePrivateKey;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use rand_core::OsRng;
+use rcgen::{CertificateParams, KeyPair};
+use reqwest::{Certificate, Client, ClientBuilder};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::TlsConnector;
+
+use crate::backend::EchoBackend;
+
+/// How long a condition may take to come true.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) type TlsConnection = tokio_rustls::client::TlsStream<tokio::net::TcpStream>;
+
+/// An edge with two backends and the key that its tokens are signed with.
+pub(crate) struct Edge {
+    pub(crate) https: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) backends: [EchoBackend; 2],
+    pub(crate) signer: Signer,
+    pub(crate) certificate: String,
+    process: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Edge {
+    /// An edge with the shipped policy.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|config| config).await
+    }
+
+    /// An edge with the shipped policy, changed by `change` (numbers of limits, hosts, trusted proxies).
+    pub(crate) async fn start_with(change: impl Fn(String) -> String) -> Self {
+        let signer = Signer::new("key-1");
+        let backends = [EchoBackend::start(&signer.jwks()), EchoBackend::start(&signer.jwks())];
+        let folder = tempfile::tempdir().expect("a folder");
+        let certificate = write_certificate(folder.path());
+        std::fs::create_dir_all(folder.path().join("web/admin")).expect("folders");
+        std::fs::write(folder.path().join("web/index.html"), "the start page").expect("a page");
+        std::fs::write(folder.path().join("web/admin/index.html"), "the admin page").expect("a page");
+        let (process, [https, http, admin]) =
+            start_process(folder.path(), |ports| change(shipped_config(&backends, folder.path(), ports)));
+        let loopback = |port| SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port);
+        let edge = Self {
+            https: loopback(https),
+            http: loopback(http),
+            admin: loopback(admin),
+            backends,
+            signer,
+            certificate,
+            process,
+            _folder: folder,
+        };
+        edge.wait_until("it serves and has keys", async || {
+            let metrics = edge.admin_text("/metrics").await;
+            let serves = edge.client().get(edge.url("/")).send().await.is_ok();
+            serves && metrics.contains("edge_token_keys 1")
+        })
+        .await;
+        edge
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.https.port())
+    }
+
+    /// A client at 127.0.0.1 that trusts the edge's certificate and follows no redirects.
+    pub(crate) fn client(&self) -> Client {
+        self.client_builder().build().expect("a client")
+    }
+
+    /// A client at another loopback address.
+    pub(crate) fn client_at(&self, address: [u8; 4]) -> Client {
+        self.client_builder().local_address(IpAddr::from(address)).build().expect("a client")
+    }
+
+    fn client_builder(&self) -> ClientBuilder {
+        // Another test of this process may have installed it already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let root = Certificate::from_pem(self.certificate.as_bytes()).expect("a certificate");
+        Client::builder()
+            .tls_certs_only([root])
+            .resolve("localhost", self.https)
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_secs(10))
+    }
+
+    /// A bare HTTP/1.1 connection, for requests that no client library would send.
+    pub(crate) async fn connect(&self) -> TlsConnection {
+        let mut roots = RootCertStore::empty();
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("a certificate");
+        roots.add(certificate).expect("a root");
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = tokio::net::TcpStream::connect(self.https).await.expect("a connection");
+        let name = ServerName::try_from("localhost").expect("a name");
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("TLS")
+    }
+
+    /// What the admin port answers, or nothing while it doesn't.
+    pub(crate) async fn admin_text(&self, path: &str) -> String {
+        let response = self.client().get(format!("http://{}{path}", self.admin)).send().await;
+        match response {
+            Ok(response) => response.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// Waits until the edge says so of a backend.
+    pub(crate) async fn wait_until_healthy(&self, backend: usize, healthy: bool) {
+        let state = format!(r#"{{"address":"{}","healthy":{healthy},"#, self.backends[backend].api);
+        self.wait_until("a backend's health", async || self.admin_text("/upstreams").await.contains(&state))
+            .await;
+    }
+
+    /// Waits for a condition, not for a time.
+    pub(crate) async fn wait_until(&self, what: &str, condition: impl AsyncFn() -> bool) {
+        let started = Instant::now();
+        while !condition().await {
+            assert!(started.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Everything that reached either backend.
+    pub(crate) fn received(&self) -> Vec<crate::backend::Received> {
+        self.backends.iter().flat_map(EchoBackend::received).collect()
+    }
+
+    /// Whether the process still runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.process.try_wait().expect("a child of ours").is_none()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        // The process may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Signs access tokens as a backend would.
+pub(crate) struct Signer {
+    kid: String,
+    public: String,
+    key: EncodingKey,
+}
+
+impl Signer {
+    pub(crate) fn new(kid: &str) -> Self {
+        let key = SigningKey::generate(&mut OsRng);
+        let pkcs8 = key.to_pkcs8_der().expect("a key encodes");
+        Self {
+            kid: kid.to_owned(),
+            public: URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes()),
+            key: EncodingKey::from_ed_der(pkcs8.as_bytes()),
+        }
+    }
+
+    pub(crate) fn jwks(&self) -> String {
+        jwks_document(&[PublicKey::ed25519(&self.kid, &self.public)])
+    }
+
+    /// A good token.
+    pub(crate) fn token(&self, role: Role) -> String {
+        self.token_with(role, |_, _| {})
+    }
+
+    /// A token that was changed before it was signed.
+    pub(crate) fn token_with(&self, role: Role, change: impl FnOnce(&mut Header, &mut Claims)) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(TOKEN_TYPE.to_owned());
+        header.kid = Some(self.kid.clone());
+        let mut claims = Claims {
+            iss: "daemun".into(),
+            aud: "daemun".into(),
+            sub: "user".into(),
+            sid: "session".into(),
+            role,
+            iat: now,
+            exp: now + 900,
+            jti: "token".into(),
+        };
+        change(&mut header, &mut claims);
+        encode(&header, &claims, &self.key).expect("a token")
+    }
+}
+
+fn shipped_config(backends: &[EchoBackend; 2], folder: &Path, ports: [u16; 3]) -> String {
+    let mut config = std::fs::read_to_string(shipped_path()).expect("the shipped config");
+    let mut replace = |from: &str, to: String| {
+        assert!(config.contains(from), "the shipped config has no {from}");
+        config = config.replace(from, &to);
+    };
+    for (port, shipped) in ports.iter().zip(["8443", "8000", "9100"]) {
+        replace(&format!(":{shipped}\""), format!(":{port}\""));
+    }
+    for (backend, (api, management)) in backends.iter().zip([("8080", "9180"), ("8081", "9181")]) {
+        replace(&format!("127.0.0.1:{api}"), backend.api.to_string());
+        replace(&format!("127.0.0.1:{management}"), backend.management.to_string());
+    }
+    replace("../web", folder.join("web").display().to_string());
+    replace("../certs/", format!("{}/", folder.display()));
+    replace("health_interval_ms = 500", "health_interval_ms = 50".into());
+    config
+}
+
+pub(crate) fn shipped_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/edge.toml")
+}
+
+fn write_certificate(folder: &Path) -> String {
+    let key = KeyPair::generate().expect("a key");
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let certificate = CertificateParams::new(names).expect("names").self_signed(&key).expect("a certificate");
+    std::fs::write(folder.join("localhost.pem"), certificate.pem()).expect("a certificate");
+    std::fs::write(folder.join("localhost-key.pem"), key.serialize_pem()).expect("a key");
+    certificate.pem()
+}
+
+/// Starts the edge. Another process may take a port between our look and the edge's: then others are tried.
+fn start_process(folder: &Path, config: impl Fn([u16; 3]) -> String) -> (Child, [u16; 3]) {
+    let file = folder.join("edge.toml");
+    for _ in 0..10 {
+        let ports = free_ports();
+        std::fs::write(&file, config(ports)).expect("a config");
+        let mut process = Command::new(env!("CARGO_BIN_EXE_edge"))
+            .arg("run")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the edge starts");
+        let started = Instant::now();
+        while process.try_wait().expect("a child of ours").is_none() {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, ports[0])).is_ok() {
+                return (process, ports);
+            }
+            assert!(started.elapsed() < PATIENCE, "the edge does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    panic!("the edge ends at once, whichever ports it is given");
+}
+
+/// Ports that were free a moment ago; held together so that they differ.
+fn free_ports() -> [u16; 3] {
+    let listeners = [(); 3].map(|()| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).expect("a port"));
+    listeners.map(|listener| listener.local_addr().expect("an address").port())
+}
+
+/// The problem's name that an answer carries.
+pub(crate) async fn problem_of(response: reqwest::Response) -> String {
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let id = response.headers()["x-request-id"].to_str().expect("text").to_owned();
+    let status = response.status().as_u16();
+    let problem: serde_json::Value = response.json().await.expect("a problem");
+    assert_eq!(problem["request_id"], id);
+    assert_eq!(problem["status"], status);
+    let kind = problem["type"].as_str().expect("a type");
+    kind.strip_prefix("/problems/").expect("a problem's type").to_owned()
+}

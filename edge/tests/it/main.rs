@@ -1,0 +1,10 @@
+//! The edge as a process, in front of echo backends that record what reached them.
+
+mod backend;
+mod balancing;
+mod edge_process;
+mod guards;
+mod paths;
+mod tidy;
+mod tokens;
+mod websocket;

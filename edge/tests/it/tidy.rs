@@ -1,0 +1,145 @@
+//! The house rules that a compiler doesn't hold: arrows between rooms, and files that fit in one reading.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Rooms and what each may import, as `src/lib.rs` draws it.
+const ARROWS: [(&str, &[&str]); 21] = [
+    ("main", &["server", "config"]),
+    (
+        "server",
+        &["gateway", "admin", "redirect", "tls", "key_refresh", "upstream", "guards", "metrics", "config"],
+    ),
+    (
+        "gateway",
+        &[
+            "context",
+            "target",
+            "request",
+            "client_ip",
+            "path",
+            "routes",
+            "guards",
+            "upstream",
+            "files",
+            "headers",
+            "problem",
+            "access_log",
+            "metrics",
+            "redirect",
+            "config",
+        ],
+    ),
+    ("admin", &["upstream"]),
+    ("redirect", &["path", "problem"]),
+    ("key_refresh", &["guards", "upstream", "config"]),
+    ("tls", &["config"]),
+    ("target", &["problem"]),
+    ("guards", &["request", "routes", "problem", "config"]),
+    ("upstream", &["config"]),
+    ("files", &["problem"]),
+    ("context", &["guards"]),
+    ("access_log", &["context"]),
+    ("metrics", &["context"]),
+    ("routes", &["config"]),
+    ("headers", &[]),
+    ("problem", &[]),
+    ("request", &[]),
+    ("client_ip", &[]),
+    ("path", &[]),
+    ("config", &[]),
+];
+
+const MAX_LINES: usize = 400;
+
+fn sources() -> Vec<PathBuf> {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
+
+fn room_of(file: &Path) -> String {
+    let inside = file.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).expect("below src");
+    let first = inside.components().next().expect("a name").as_os_str().to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The rooms that a line names: after `crate::` or, in the program, `edge::`; grouped imports name several.
+fn rooms_in(line: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for prefix in ["crate::", "edge::"] {
+        for (start, _) in line.match_indices(prefix) {
+            let rest = &line[start + prefix.len()..];
+            let group =
+                rest.strip_prefix('{').and_then(|inner| inner.split_once('}')).map(|(inner, _)| inner);
+            for item in group.unwrap_or(rest).split(',').take(if group.is_some() { usize::MAX } else { 1 }) {
+                let name: String =
+                    item.trim().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                rooms.push(name);
+            }
+        }
+    }
+    rooms
+}
+
+#[test]
+fn rooms_import_along_the_arrows_only() {
+    for file in sources() {
+        let room = room_of(&file);
+        if room == "lib" {
+            continue;
+        }
+        let (_, allowed) =
+            ARROWS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("{room} is not drawn"));
+        let text = fs::read_to_string(&file).expect("a source");
+        for (number, line) in
+            text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
+        {
+            for target in
+                rooms_in(line).into_iter().filter(|target| ARROWS.iter().any(|(name, _)| name == target))
+            {
+                assert!(
+                    target == room || allowed.contains(&target.as_str()),
+                    "{}:{}: {room} may not import {target}",
+                    file.display(),
+                    number + 1
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn arrows_form_no_circle() {
+    fn visit(room: &str, trail: &mut Vec<String>) {
+        assert!(!trail.iter().any(|seen| seen == room), "a circle: {trail:?} → {room}");
+        trail.push(room.to_owned());
+        for next in
+            ARROWS.iter().find(|(name, _)| *name == room).map(|(_, targets)| *targets).unwrap_or_default()
+        {
+            visit(next, trail);
+        }
+        trail.pop();
+    }
+    for (room, _) in ARROWS {
+        visit(room, &mut Vec::new());
+    }
+}
+
+#[test]
+fn a_file_fits_in_one_reading() {
+    for file in sources() {
+        let lines = fs::read_to_string(&file).expect("a source").lines().count();
+        assert!(lines <= MAX_LINES, "{} has {lines} lines", file.display());
+    }
+}
