@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -139,7 +139,7 @@ fn spawn(program: &Program, state: &StateDir) -> anyhow::Result<Condition> {
 }
 
 /// A command whose output goes to the log of `name`, and which a Ctrl-C at the terminal doesn't reach.
-pub(crate) fn command(state: &StateDir, name: &str, program: &PathBuf) -> anyhow::Result<Command> {
+pub(crate) fn command(state: &StateDir, name: &str, program: &Path) -> anyhow::Result<Command> {
     let log = log::open(state, name)?;
     let mut command = Command::new(program);
     command

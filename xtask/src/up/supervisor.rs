@@ -201,3 +201,103 @@ fn stop_together(stage: &mut [Service], signals: &mut Signals, hurry: &mut bool)
         sleep(TICK);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::net::{SocketAddr, TcpListener};
+    use std::path::Path;
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    use super::*;
+    use crate::up::health::Probe;
+    use crate::up::service::command;
+
+    fn supervisor() -> (Supervisor, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let state = StateDir::open(Some(folder.path())).expect("the folder opens");
+        (Supervisor::new(state, false).expect("signals can be listened for"), folder)
+    }
+
+    fn shell(name: &str, script: &str, stop_stage: u8) -> Program {
+        Program {
+            name: name.into(),
+            path: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            probes: Vec::new(),
+            stop_stage,
+        }
+    }
+
+    /// An address that nobody listens on.
+    fn silent_address() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.local_addr().expect("it is bound")
+    }
+
+    fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition() {
+            assert!(Instant::now() < deadline, "waited in vain until {what}");
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn pid_of(supervisor: &Supervisor, name: &str) -> Pid {
+        let pid = supervisor.pid(name).and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        pid.expect("it runs")
+    }
+
+    #[test]
+    fn a_killed_process_is_started_again() {
+        let (mut supervisor, _folder) = supervisor();
+        supervisor.start(shell("sleeper", "exec sleep 60", 0)).expect("it starts");
+        let first = pid_of(&supervisor, "sleeper");
+        kill_process(first, Signal::KILL).expect("it is ours");
+        wait_until("another process runs", || supervisor.tick().expect("it can be watched"));
+        assert_ne!(pid_of(&supervisor, "sleeper"), first);
+        let noted = fs::read_to_string(supervisor.state.processes_file()).expect("it is noted");
+        let pid = supervisor.pid("sleeper").expect("it runs");
+        assert!(noted.contains(&format!("\"pid\": {pid},")), "{noted}");
+        supervisor.stop();
+    }
+
+    #[test]
+    fn a_program_that_ends_five_times_before_it_serves_fails_with_its_last_lines() {
+        let (mut supervisor, _folder) = supervisor();
+        let mut program = shell("broken", "echo out of paper; exit 3", 0);
+        program.probes.push(Probe::Tcp(silent_address()));
+        let error = supervisor.start(program).expect_err("it never serves").to_string();
+        assert!(error.starts_with("broken can't start"), "{error}");
+        assert_eq!(error.matches("out of paper").count(), 5, "{error}");
+        supervisor.stop();
+    }
+
+    #[test]
+    fn processes_stop_stage_by_stage() {
+        let (mut supervisor, folder) = supervisor();
+        for (name, stop_stage) in [("redis", 2), ("backend", 1), ("edge", 0)] {
+            let script =
+                format!("trap 'echo {name} >> order; exit' TERM; echo ready; while :; do sleep 0.05; done");
+            supervisor.start(shell(name, &script, stop_stage)).expect("it starts");
+            wait_until("its trap is set", || supervisor.last_lines(name) == "ready");
+        }
+        supervisor.stop();
+        let order = fs::read_to_string(folder.path().join("order")).expect("they have stopped");
+        assert_eq!(order, "edge\nbackend\nredis\n");
+    }
+
+    #[test]
+    fn a_command_that_fails_is_told_with_its_last_lines() {
+        let (mut supervisor, _folder) = supervisor();
+        let run = |supervisor: &mut Supervisor, script: &str| {
+            let mut command = command(&supervisor.state, "prepare", Path::new("/bin/sh")).expect("a log");
+            command.args(["-c", script]);
+            supervisor.run_command("prepare", command)
+        };
+        assert!(run(&mut supervisor, "exit 0").is_ok());
+        let error = run(&mut supervisor, "echo no such table >&2; exit 1").expect_err("it fails").to_string();
+        assert!(error.contains("prepare failed") && error.contains("no such table"), "{error}");
+    }
+}
