@@ -21,6 +21,15 @@ pub(crate) fn run(mut command: Command) -> anyhow::Result<CommandOutcome> {
         // The output goes through us; its reader is a person all the same.
         command.env("CARGO_TERM_COLOR", "always");
     }
+    run_into(command, stdout(), stderr())
+}
+
+/// Likewise, with the output going wherever it is told to.
+fn run_into(
+    mut command: Command,
+    output_to: impl Write,
+    errors_to: impl Write + Send,
+) -> anyhow::Result<CommandOutcome> {
     let program = command.get_program().to_owned();
     let context = || format!("cannot run {}", program.display());
     let mut child = command
@@ -33,8 +42,8 @@ pub(crate) fn run(mut command: Command) -> anyhow::Result<CommandOutcome> {
         bail!("a command's output can't be read");
     };
     let counts = thread::scope(|scope| {
-        let errors = scope.spawn(|| pass_on(errors, stderr()));
-        let mut counts = pass_on(output, stdout());
+        let errors = scope.spawn(|| pass_on(errors, errors_to));
+        let mut counts = pass_on(output, output_to);
         counts += errors.join().expect("passing lines on doesn't panic");
         counts
     });
@@ -59,15 +68,18 @@ fn pass_on(from: impl Read, mut to: impl Write) -> Counts {
 mod tests {
     use super::*;
 
-    fn shell(script: &str) -> CommandOutcome {
+    /// Its output is kept from our own, in which somebody may be counting summaries.
+    fn shell(script: &str) -> (CommandOutcome, String) {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        run(command).expect("sh runs")
+        let mut output = Vec::new();
+        let outcome = run_into(command, &mut output, std::io::sink()).expect("sh runs");
+        (outcome, String::from_utf8(output).expect("text"))
     }
 
     #[test]
     fn summaries_of_both_outputs_are_added_up() {
-        let outcome = shell(
+        let (outcome, _) = shell(
             "echo 'test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out'
              echo '     Summary [ 0.1s] 3 tests run: 2 passed, 1 failed, 0 skipped' >&2
              exit 100",
@@ -77,9 +89,10 @@ mod tests {
     }
 
     #[test]
-    fn a_command_without_tests_counts_none() {
-        let outcome = shell("echo built");
+    fn a_command_without_tests_counts_none_and_its_output_is_passed_on() {
+        let (outcome, output) = shell("echo built");
         assert!(outcome.success);
+        assert_eq!(output, "built\n");
         assert_eq!(outcome.counts, Counts::default());
     }
 }
