@@ -3,7 +3,7 @@
 #![expect(unreachable_pub, reason = "a test binary exports nothing")]
 
 mod auth;
-#[allow(dead_code, reason = "not every test needs all of it")]
+mod chat;
 mod harness;
 mod health;
 mod problems;
