@@ -6,6 +6,7 @@ mod auth;
 mod demo_data;
 mod fixtures;
 #[allow(dead_code, reason = "not every test needs all of it")]
+mod chat;
 mod harness;
 mod health;
 mod problems;
