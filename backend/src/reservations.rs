@@ -1,7 +1,7 @@
 //! Reservations: places taken at a vendor's service, and what is left of them.
 
 pub mod http;
-pub(crate) mod lock;
+pub mod lock;
 pub mod model;
 pub mod occupancy;
 pub mod service;

@@ -40,7 +40,7 @@ pub async fn serve(
     // Off the threads that serve: a disk may be slow.
     tokio::task::spawn_blocking(move || read(&folder, wanted, has_body, known.as_ref()))
         .await
-        .unwrap_or_else(|_| Err(Problem::from_status(StatusCode::INTERNAL_SERVER_ERROR)))
+        .unwrap_or_else(|_| Err(Problem::internal()))
 }
 
 /// Where the file of a path would be. `None` for hidden files and for names that no file of ours has.

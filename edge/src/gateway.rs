@@ -66,8 +66,9 @@ impl Gateway {
         if !self.policy.hosts.iter().any(|host| host.eq_ignore_ascii_case(host_name(authority))) {
             return Err(refuse(Problem::misdirected()));
         }
-        let client = client_ip(peer, &request.headers, &self.policy.trusted_proxies)
-            .ok_or_else(|| refuse(Problem::bad_request("X-Forwarded-For has an entry that is no address")))?;
+        let client = client_ip(peer, &request.headers, &self.policy.trusted_proxies).ok_or_else(|| {
+            refuse(Problem::bad_request("X-Forwarded-For has an entry that is no address."))
+        })?;
         context.client = Some(client);
         let path = raw_path(request)
             .and_then(|raw| canonicalise(raw).map_err(|error| Problem::bad_request(error.to_string())))
@@ -343,8 +344,6 @@ fn problem_of(error: &Error) -> Option<Problem> {
             ErrorSource::Downstream,
         ) => None,
         (_, ErrorSource::Downstream) => Some(Problem::from_status(StatusCode::BAD_REQUEST)),
-        (_, ErrorSource::Internal | ErrorSource::Unset) => {
-            Some(Problem::from_status(StatusCode::INTERNAL_SERVER_ERROR))
-        }
+        (_, ErrorSource::Internal | ErrorSource::Unset) => Some(Problem::internal()),
     }
 }

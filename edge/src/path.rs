@@ -9,19 +9,19 @@ const MAX_BYTES: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     /// It doesn't start with a slash (`*`, an authority, nothing).
-    #[error("the path does not start with a slash")]
+    #[error("The path does not start with a slash.")]
     NotAbsolute,
     /// A byte that may not stand in a path: a control, a backslash, a semicolon, a byte above ASCII.
-    #[error("the path has an illegal byte")]
+    #[error("The path has an illegal byte.")]
     IllegalByte,
     /// A percent sign without two hex digits.
-    #[error("the path has a broken percent-encoding")]
+    #[error("The path has a broken percent-encoding.")]
     BrokenEncoding,
     /// An encoded slash, backslash, NUL or other control: hosts disagree on what they mean.
-    #[error("the path hides a separator or a control in an encoding")]
+    #[error("The path hides a separator or a control in an encoding.")]
     HiddenByte,
     /// More than 4,096 bytes.
-    #[error("the path is too long")]
+    #[error("The path is too long.")]
     TooLong,
 }
 

@@ -1,16 +1,14 @@
-//! What the edge itself answers when it refuses or fails: RFC 9457 problem details.
+//! What the edge itself answers when it refuses or fails: RFC 9457 problem details, named as the backends name theirs.
 
 use http::StatusCode;
 
 /// A refusal or failure, as a client is told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The stable name; `type` is `/problems/NAME`.
+    /// The stable name; `type` is `/problems/NAME`, and the title says it in words.
     pub name: &'static str,
     /// The HTTP status.
     pub status: StatusCode,
-    /// A short sentence, the same for every occurrence.
-    pub title: &'static str,
     /// What happened this time. Never names a backend, a file or a version.
     pub detail: String,
 }
@@ -20,20 +18,15 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 
 impl Problem {
     /// A problem with its own words.
-    pub fn new(
-        name: &'static str,
-        status: StatusCode,
-        title: &'static str,
-        detail: impl Into<String>,
-    ) -> Self {
-        Self { name, status, title, detail: detail.into() }
+    pub fn new(name: &'static str, status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { name, status, detail: detail.into() }
     }
 
     /// The body, JSON text.
     pub fn body(&self, request_id: &str) -> String {
         serde_json::json!({
             "type": format!("/problems/{}", self.name),
-            "title": self.title,
+            "title": title(self.name),
             "status": self.status.as_u16(),
             "detail": self.detail,
             "request_id": request_id,
@@ -43,52 +36,39 @@ impl Problem {
 
     /// 400: the request can't be understood safely.
     pub fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new("bad-request", StatusCode::BAD_REQUEST, "The request is malformed", detail)
+        Self::new("bad-request", StatusCode::BAD_REQUEST, detail)
     }
 
     /// 404: nothing is there.
     pub fn not_found() -> Self {
-        Self::new("not-found", StatusCode::NOT_FOUND, "Nothing is here", "no page has this address")
+        Self::new("not-found", StatusCode::NOT_FOUND, "There is nothing at this path.")
     }
 
     /// 405: the address is right, the method isn't.
     pub fn method_not_allowed() -> Self {
-        Self::new(
-            "method-not-allowed",
-            StatusCode::METHOD_NOT_ALLOWED,
-            "The method is not allowed",
-            "this address does not take this method",
-        )
+        Self::new("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "This path doesn't take this method.")
     }
 
     /// 421: the request is for a name that this gateway doesn't answer for.
     pub fn misdirected() -> Self {
-        Self::new(
-            "unknown-host",
-            StatusCode::MISDIRECTED_REQUEST,
-            "The host is not known here",
-            "this gateway does not answer for the requested host",
-        )
+        let detail = "This gateway does not answer for the requested host.";
+        Self::new("unknown-host", StatusCode::MISDIRECTED_REQUEST, detail)
+    }
+
+    /// 500: our own fault.
+    pub fn internal() -> Self {
+        Self::new("internal", StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong on our side.")
     }
 
     /// 502: a server of ours answered badly or not in time.
     pub fn bad_gateway() -> Self {
-        Self::new(
-            "bad-gateway",
-            StatusCode::BAD_GATEWAY,
-            "The service did not answer",
-            "the service broke off before it had answered; the request may have taken effect",
-        )
+        let detail = "The service broke off before it had answered; the request may have taken effect.";
+        Self::new("bad-gateway", StatusCode::BAD_GATEWAY, detail)
     }
 
     /// 503: no server of ours can take the request now.
     pub fn unavailable() -> Self {
-        Self::new(
-            "unavailable",
-            StatusCode::SERVICE_UNAVAILABLE,
-            "The service is not available",
-            "no server can take the request right now; try again in a moment",
-        )
+        Self::new("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Not possible right now; try again soon.")
     }
 
     /// The problem for a bare status, where the edge has nothing closer to say.
@@ -98,18 +78,19 @@ impl Problem {
             StatusCode::METHOD_NOT_ALLOWED => Self::method_not_allowed(),
             StatusCode::BAD_GATEWAY => Self::bad_gateway(),
             StatusCode::SERVICE_UNAVAILABLE => Self::unavailable(),
-            status if status.is_client_error() => Self::new(
-                "bad-request",
-                status,
-                status.canonical_reason().unwrap_or("The request was refused"),
-                "the request can't be served as it was sent",
-            ),
-            _ => Self::new(
-                "internal-error",
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "The gateway failed",
-                "something went wrong here; the request id helps us find it",
-            ),
+            status if status.is_client_error() => {
+                Self::new("bad-request", status, "The request can't be answered as it is.")
+            }
+            _ => Self::internal(),
         }
     }
+}
+
+/// `slot-taken` → `Slot taken`.
+fn title(name: &str) -> String {
+    let mut title = name.replace('-', " ");
+    if let Some(first) = title.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    title
 }

@@ -25,7 +25,7 @@ impl RedirectToHttps {
         let authority = host
             .and_then(|value| value.to_str().ok())
             .or(uri.authority().map(http::uri::Authority::as_str))
-            .ok_or_else(|| Problem::bad_request("the request has no Host"))?;
+            .ok_or_else(|| Problem::bad_request("The request has no Host."))?;
         let name = host_name(authority).to_ascii_lowercase();
         // Only a name of ours goes into the Location: never a redirect to wherever a client says.
         if !self.hosts.contains(&name) {
@@ -53,7 +53,7 @@ impl ServeHttp for RedirectToHttps {
         let request = session.req_header();
         let location = self.location(request.headers.get(header::HOST), &request.uri);
         let location = location.and_then(|text| {
-            HeaderValue::from_str(&text).map_err(|_| Problem::bad_request("the address has an illegal byte"))
+            HeaderValue::from_str(&text).map_err(|_| Problem::bad_request("The address has an illegal byte."))
         });
         let (status, field, body) = match location {
             Ok(location) => (StatusCode::PERMANENT_REDIRECT, (header::LOCATION, location), String::new()),

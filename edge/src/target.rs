@@ -13,18 +13,18 @@ pub fn authority(request: &RequestHeader) -> Result<&str, Problem> {
     let mut hosts = request.headers.get_all(header::HOST).iter();
     let (host, another) = (hosts.next(), hosts.next());
     if another.is_some() {
-        return Err(Problem::bad_request("the request has several Host fields"));
+        return Err(Problem::bad_request("The request has several Host fields."));
     }
     let host = host
-        .map(|value| value.to_str().map_err(|_| Problem::bad_request("the Host is not readable")))
+        .map(|value| value.to_str().map_err(|_| Problem::bad_request("The Host is not readable.")))
         .transpose()?;
     match (host, request.uri.authority()) {
         (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority.as_str()) => {
-            Err(Problem::bad_request("Host and the request's authority differ"))
+            Err(Problem::bad_request("Host and the request's authority differ."))
         }
         (Some(host), _) => Ok(host),
         (None, Some(authority)) => Ok(authority.as_str()),
-        (None, None) => Err(Problem::bad_request("the request has no Host")),
+        (None, None) => Err(Problem::bad_request("The request has no Host.")),
     }
 }
 
@@ -35,7 +35,7 @@ pub fn raw_path(request: &RequestHeader) -> Result<&str, Problem> {
         return Ok(request.uri.path());
     }
     let target = std::str::from_utf8(request.raw_path())
-        .map_err(|_| Problem::bad_request("the path has an illegal byte"))?;
+        .map_err(|_| Problem::bad_request("The path has an illegal byte."))?;
     // The query goes first: it may hold slashes of its own.
     let target = target.split_once('?').map_or(target, |(path, _)| path);
     match target.split_once("://") {

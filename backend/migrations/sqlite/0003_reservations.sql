@@ -18,7 +18,7 @@ CREATE TABLE reservations (
 CREATE INDEX reservations_user ON reservations (user_id, starts_at, id);
 
 -- Answers alone what the triggers below ask.
-CREATE INDEX reservations_active ON reservations (service_id, starts_at, ends_at, party_size, id)
+CREATE INDEX reservations_active ON reservations (service_id, starts_at, ends_at, party_size, id, status)
     WHERE status IN ('pending', 'confirmed');
 
 -- The rule that nothing gets around: at no instant are more places taken than the service has. Between two starts

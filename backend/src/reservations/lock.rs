@@ -19,14 +19,15 @@ const COMPARE_AND_DELETE: &str =
 
 /// Locks on starts of services.
 #[derive(Clone)]
-pub(crate) struct SlotLocks {
+pub struct SlotLocks {
     redis: Redis,
     ttl: Duration,
 }
 
 /// What came of trying to lock.
 #[derive(Debug)]
-pub(crate) enum Acquisition {
+#[must_use]
+pub enum Acquisition {
     /// The caller is the only one; to be given to [`SlotLocks::release`].
     Held(Held),
     /// Somebody else is booking this very place.
@@ -37,19 +38,19 @@ pub(crate) enum Acquisition {
 
 /// A lock that is held.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub struct Held {
     key: String,
     token: String,
 }
 
 impl SlotLocks {
     /// Locks that end by themselves after `ttl`.
-    pub(crate) fn new(redis: Redis, ttl: Duration) -> Self {
+    pub fn new(redis: Redis, ttl: Duration) -> Self {
         Self { redis, ttl }
     }
 
     /// Tries, once, to become the only one who books this start of this service.
-    pub(crate) async fn acquire(&self, service_id: &str, starts_at: EpochMillis) -> Acquisition {
+    pub async fn acquire(&self, service_id: &str, starts_at: EpochMillis) -> Acquisition {
         let key = keys::slot_lock(service_id, starts_at.0);
         let token = Uuid::now_v7().to_string();
         let ttl = u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX);
@@ -66,7 +67,7 @@ impl SlotLocks {
     }
 
     /// Lets the next one in.
-    pub(crate) async fn release(&self, held: Held) {
+    pub async fn release(&self, held: Held) {
         let mut eval = ::redis::cmd("EVAL");
         eval.arg(COMPARE_AND_DELETE).arg(1).arg(&held.key).arg(&held.token);
         if let Err(error) = self.redis.query_within::<i64>(PATIENCE, &eval).await {

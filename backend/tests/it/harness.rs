@@ -164,6 +164,19 @@ impl Stack {
         self.sign_in_on(0, sub).await
     }
 
+    /// A vendor that `owner` looks after; its id.
+    pub async fn vendor(&self, name: &str, owner: Option<&TestUser>) -> String {
+        let id = uuid::Uuid::now_v7().to_string();
+        let sql =
+            "INSERT INTO vendors (id, owner_id, name, category, summary, address, time_zone, created_at)
+            VALUES ($1, $2, $3, 'hair', '', '', 'Asia/Seoul', 0)";
+        let owner = owner.map(|owner| &owner.id);
+        backend::write!(&self.db, |pool| {
+            sqlx::query(sql).bind(&id).bind(owner).bind(name).execute(pool).await.expect("inserted");
+        });
+        id
+    }
+
     /// The folder of the stack's files.
     pub fn folder(&self) -> &Path {
         self.folder.path()

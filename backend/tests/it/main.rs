@@ -3,8 +3,13 @@
 #![expect(unreachable_pub, reason = "a test binary exports nothing")]
 
 mod auth;
+mod demo_data;
+mod fixtures;
 #[allow(dead_code, reason = "not every test needs all of it")]
+mod chat;
 mod harness;
 mod health;
 mod problems;
+mod reservations;
 mod tidy;
+mod vendors;

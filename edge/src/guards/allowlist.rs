@@ -26,10 +26,6 @@ impl Allowlist {
 }
 
 fn address_not_allowed() -> Problem {
-    Problem::new(
-        "address-not-allowed",
-        StatusCode::FORBIDDEN,
-        "Your address is not allowed here",
-        "this part of the site is open to named addresses only",
-    )
+    let detail = "This part of the site is open to named addresses only.";
+    Problem::new("address-not-allowed", StatusCode::FORBIDDEN, detail)
 }

@@ -41,12 +41,8 @@ fn is_own(origin: &str, authority: &str) -> bool {
 }
 
 fn foreign() -> Problem {
-    Problem::new(
-        "foreign-origin",
-        StatusCode::FORBIDDEN,
-        "The page's origin is not allowed",
-        "a WebSocket may be opened by this site's own pages only",
-    )
+    let detail = "A WebSocket may be opened by this site's own pages only.";
+    Problem::new("foreign-origin", StatusCode::FORBIDDEN, detail)
 }
 
 #[cfg(test)]

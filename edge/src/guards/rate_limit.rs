@@ -112,9 +112,8 @@ impl RateLimits {
         let problem = Problem::new(
             "rate-limited",
             StatusCode::TOO_MANY_REQUESTS,
-            "Too many requests",
             format!(
-                "{requests} requests in {} seconds are let through; try again in {} s",
+                "{requests} requests in {} seconds are let through; try again in {} s.",
                 per.as_secs(),
                 quota.reset_seconds
             ),

@@ -65,7 +65,7 @@ impl TokenGuard {
         };
         let token = match bearer {
             Bearer::Absent => return missing("token"),
-            Bearer::Malformed => return invalid("the Authorization field is not one Bearer token"),
+            Bearer::Malformed => return invalid("Expected one `Authorization: Bearer` field."),
             Bearer::Token(token) => token,
         };
         let keys = self.keys.keys.load();
@@ -83,7 +83,10 @@ impl TokenGuard {
                 if matches!(error, TokenError::UnknownKey { .. }) {
                     self.keys.wanted.notify_one();
                 }
-                invalid(&error.to_string())
+                invalid(match error {
+                    TokenError::Expired => "The token has expired.",
+                    _ => "The token is not valid.",
+                })
             }
         }
     }
@@ -91,30 +94,27 @@ impl TokenGuard {
 
 /// 401 for a request without a token: no `error` attribute (RFC 6750, section 3).
 pub(super) fn missing(guard: &'static str) -> Verdict {
-    let problem = Problem::new(
-        "token-required",
-        StatusCode::UNAUTHORIZED,
-        "A token is needed",
-        "sign in, and send the access token in the Authorization field",
-    );
-    let challenge = HeaderValue::from_static(r#"Bearer realm="daemun""#);
-    Verdict::refuse_with(guard, problem, vec![(header::WWW_AUTHENTICATE, challenge)])
+    let detail = "This takes an access token.";
+    refuse(guard, "token-missing", StatusCode::UNAUTHORIZED, detail, r#"Bearer realm="daemun""#)
 }
 
-fn invalid(why: &str) -> Verdict {
-    let problem =
-        Problem::new("token-invalid", StatusCode::UNAUTHORIZED, "The token is not valid", why.to_owned());
-    let challenge = HeaderValue::from_static(r#"Bearer realm="daemun", error="invalid_token""#);
-    Verdict::refuse_with("token", problem, vec![(header::WWW_AUTHENTICATE, challenge)])
+fn invalid(detail: &str) -> Verdict {
+    let challenge = r#"Bearer realm="daemun", error="invalid_token""#;
+    refuse("token", "invalid-token", StatusCode::UNAUTHORIZED, detail, challenge)
 }
 
 fn wrong_role() -> Verdict {
-    let problem = Problem::new(
-        "role-required",
-        StatusCode::FORBIDDEN,
-        "Your role does not allow this",
-        "this part of the site asks for another role",
-    );
-    let challenge = HeaderValue::from_static(r#"Bearer realm="daemun", error="insufficient_scope""#);
-    Verdict::refuse_with("token", problem, vec![(header::WWW_AUTHENTICATE, challenge)])
+    let challenge = r#"Bearer realm="daemun", error="insufficient_scope""#;
+    refuse("token", "forbidden", StatusCode::FORBIDDEN, "This takes another role.", challenge)
+}
+
+fn refuse(
+    guard: &'static str,
+    name: &'static str,
+    status: StatusCode,
+    detail: &str,
+    challenge: &'static str,
+) -> Verdict {
+    let challenge = (header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    Verdict::refuse_with(guard, Problem::new(name, status, detail), vec![challenge])
 }

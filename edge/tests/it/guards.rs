@@ -24,7 +24,7 @@ async fn a_path_below_api_that_is_not_listed_needs_a_token() {
     for path in ["/api", "/api/anything", "/api/vendors/", "/api/me"] {
         let response = edge.client().get(edge.url(path)).send().await.expect("an answer");
         assert_eq!(response.headers()["www-authenticate"], r#"Bearer realm="daemun""#, "{path}");
-        assert_eq!(problem_of(response).await, "token-required");
+        assert_eq!(problem_of(response).await, "token-missing");
     }
     let listed = edge.client().get(edge.url("/api/vendors?q=x")).send().await.expect("an answer");
     assert_eq!(listed.status(), StatusCode::OK);

@@ -1,0 +1,77 @@
+//! Vendors and services of a test's own, put straight into the database.
+
+use backend::clock::EpochMillis;
+use backend::database::Db;
+use backend::write;
+use jiff::{Timestamp, ToSpan as _, Unit};
+use uuid::Uuid;
+
+use crate::harness::{Stack, TestUser, eventually, send};
+
+pub const HOUR_MS: i64 = 60 * 60 * 1000;
+
+/// A vendor that is open round the clock, in UTC.
+pub struct TestVendor {
+    pub id: String,
+    pub owner: TestUser,
+}
+
+/// Noon of the day after tomorrow, in UTC: a slot begins then.
+pub fn noon() -> EpochMillis {
+    let today = Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).round(Unit::Hour).expect("a near hour");
+    let noon = today.date().at(12, 0, 0, 0).checked_add(2.days()).expect("a near day");
+    noon.to_zoned(jiff::tz::TimeZone::UTC).expect("UTC has no gaps").timestamp().into()
+}
+
+/// `hours` later.
+pub fn later(moment: EpochMillis, hours: i64) -> EpochMillis {
+    EpochMillis(moment.0 + hours * HOUR_MS)
+}
+
+impl Stack {
+    /// A vendor of this name and category, and its owner.
+    pub async fn vendor(&self, name: &str, category: &str) -> TestVendor {
+        let owner = self.user("주인", access_token::Role::Vendor).await;
+        let id = Uuid::now_v7().to_string();
+        const VENDOR: &str = "
+            INSERT INTO vendors (id, owner_id, name, category, summary, address, time_zone, created_at)
+            VALUES ($1, $2, $3, $4, 'summary', 'address', 'UTC', 0)";
+        const DAY: &str = "INSERT INTO opening_hours VALUES ($1, $2, 0, 0)";
+        write!(&self.db, |pool| {
+            let insert = sqlx::query(VENDOR).bind(&id).bind(&owner.id).bind(name).bind(category);
+            insert.execute(pool).await.expect("inserted");
+            for weekday in 1..=7_i64 {
+                sqlx::query(DAY).bind(&id).bind(weekday).execute(pool).await.expect("inserted");
+            }
+        });
+        TestVendor { id, owner }
+    }
+
+    /// A service of an hour, every hour, with this many places; its id.
+    pub async fn service(&self, vendor: &TestVendor, capacity: i64) -> String {
+        let id = Uuid::now_v7().to_string();
+        let sql = "INSERT INTO services VALUES ($1, $2, 'service', 60, 60, 10000, $3)";
+        write!(&self.db, |pool| {
+            let insert = sqlx::query(sql).bind(&id).bind(&vendor.id).bind(capacity);
+            insert.execute(pool).await.expect("inserted");
+        });
+        id
+    }
+
+    /// Waits until this backend talks to Redis: its first connection may take longer than a lock or the cache is
+    /// waited for.
+    pub async fn redis_is_used_by(&self, backend: usize) {
+        eventually("redis counts as up", async || {
+            let health = self.http.get(self.management_url(backend, "/actuator/health/readiness"));
+            send(health).await.body["components"]["redis"]["status"] == "UP"
+        })
+        .await;
+    }
+
+    /// The database once more, through pools of its own.
+    pub async fn another_db(&self) -> Db {
+        let path = self.folder().join("config/backend.toml");
+        let config = backend::config::Config::load(&path).expect("a valid configuration");
+        Db::open(&config.database).await.expect("opened")
+    }
+}

@@ -1,0 +1,166 @@
+//! The rule that the database holds, whoever writes to it.
+
+use access_token::Role;
+use backend::clock::EpochMillis;
+use backend::database::Db;
+use backend::reservations::model::{Reservation, Status};
+use backend::reservations::occupancy::{Occupancy, Taken};
+use backend::reservations::store::{InsertError, find_taken, insert};
+use backend::write;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use crate::fixtures::{HOUR_MS, TestVendor};
+use crate::harness::Stack;
+
+/// A service of a vendor, and a user who books it.
+struct Scene {
+    stack: Stack,
+    vendor: TestVendor,
+    service: String,
+    user: String,
+}
+
+impl Scene {
+    async fn new(capacity: i64) -> Self {
+        let stack = Stack::start().await;
+        let vendor = stack.vendor("vendor", "네일").await;
+        let service = stack.service(&vendor, capacity).await;
+        let user = stack.user("user", Role::User).await.id;
+        Self { stack, vendor, service, user }
+    }
+
+    /// From one hour up to another.
+    fn booking(&self, from: i64, to: i64, party_size: i64) -> Reservation {
+        Reservation {
+            id: uuid::Uuid::now_v7().to_string(),
+            service_id: self.service.clone(),
+            vendor_id: self.vendor.id.clone(),
+            user_id: self.user.clone(),
+            starts_at: EpochMillis(from * HOUR_MS),
+            ends_at: EpochMillis(to * HOUR_MS),
+            party_size,
+            note: None,
+            status: Status::Confirmed,
+            created_at: EpochMillis(0),
+        }
+    }
+
+    async fn insert(&self, from: i64, to: i64, party_size: i64) -> Result<String, InsertError> {
+        let booking = self.booking(from, to, party_size);
+        insert(&self.stack.db, &booking).await.map(|()| booking.id)
+    }
+
+    /// Sets one column of a booking, as reschedule and cancel will.
+    async fn update(&self, sql: &'static str, id: &str) -> Result<(), InsertError> {
+        let outcome = write!(&self.stack.db, |pool| sqlx::query(sql).bind(id).execute(pool).await);
+        Ok(outcome.map(drop)?)
+    }
+}
+
+fn is_taken<T>(outcome: &Result<T, InsertError>) -> bool {
+    match outcome {
+        Ok(_) => false,
+        Err(InsertError::SlotTaken) => true,
+        Err(InsertError::Database(error)) => panic!("{error}"),
+    }
+}
+
+/// How many of `count` attempts at once, through two pools, get in.
+async fn rush(scene: &Scene, count: usize) -> usize {
+    let other = scene.stack.another_db().await;
+    let attempts = (0..count).map(async |number| {
+        let db: &Db = if number % 2 == 0 { &scene.stack.db } else { &other };
+        insert(db, &scene.booking(0, 1, 1)).await
+    });
+    let outcomes = futures_util::future::join_all(attempts).await;
+    outcomes.iter().filter(|outcome| !is_taken(outcome)).count()
+}
+
+#[tokio::test]
+async fn of_two_hundred_at_once_through_two_pools_one_gets_the_place() {
+    assert_eq!(rush(&Scene::new(1).await, 200).await, 1);
+}
+
+#[tokio::test]
+async fn of_sixty_at_once_through_two_pools_three_get_three_places() {
+    assert_eq!(rush(&Scene::new(3).await, 60).await, 3);
+}
+
+#[tokio::test]
+async fn two_that_each_overlap_another_half_do_not_count_together() {
+    let scene = Scene::new(2).await;
+    scene.insert(0, 2, 1).await.expect("free");
+    scene.insert(2, 4, 1).await.expect("free");
+    scene.insert(1, 3, 1).await.expect("one place is left at every instant");
+    assert!(is_taken(&scene.insert(1, 2, 1).await));
+    assert!(is_taken(&scene.insert(0, 4, 1).await));
+    scene.insert(3, 4, 1).await.expect("one place is left at every instant");
+    scene.insert(4, 5, 2).await.expect("what ends then takes nothing");
+}
+
+#[tokio::test]
+async fn whatever_comes_the_database_refuses_exactly_what_does_not_fit() {
+    const CAPACITY: i64 = 4;
+    let scene = Scene::new(CAPACITY).await;
+    let mut random = StdRng::seed_from_u64(7);
+    let (mut taken, mut refused) = (Vec::new(), 0);
+    for _ in 0..400 {
+        let (from, length) = (random.random_range(0..60), random.random_range(1..=24));
+        let booking = scene.booking(from, from + length, random.random_range(1..=3));
+        let peak = Occupancy::of(&taken).peak(booking.starts_at, booking.ends_at);
+        let fits = peak + booking.party_size <= CAPACITY;
+        let outcome = insert(&scene.stack.db, &booking).await;
+        assert_eq!(!is_taken(&outcome), fits, "{booking:?} over {taken:?}");
+        if fits {
+            let Reservation { starts_at, ends_at, party_size, .. } = booking;
+            taken.push(Taken { starts_at, ends_at, party_size });
+        } else {
+            refused += 1;
+        }
+    }
+    assert!(taken.len() > 20 && refused > 20, "{} taken, {refused} refused", taken.len());
+    let found = find_taken(&scene.stack.db, &scene.service, EpochMillis(0), EpochMillis(100 * HOUR_MS)).await;
+    assert_eq!(found.expect("found").len(), taken.len());
+}
+
+#[tokio::test]
+async fn another_service_has_places_of_its_own() {
+    let mut scene = Scene::new(1).await;
+    scene.insert(0, 1, 1).await.expect("free");
+    scene.service = scene.stack.service(&scene.vendor, 1).await;
+    scene.insert(0, 1, 1).await.expect("free");
+}
+
+#[tokio::test]
+async fn an_update_is_held_to_the_same_rule() {
+    const TO_NOON: &str =
+        "UPDATE reservations SET starts_at = 12 * 3600000, ends_at = 13 * 3600000 WHERE id = $1";
+    const SHIFT: &str = "UPDATE reservations SET ends_at = ends_at + 1800000 WHERE id = $1";
+    const CANCEL: &str = "UPDATE reservations SET status = 'cancelled' WHERE id = $1";
+    const CONFIRM: &str = "UPDATE reservations SET status = 'confirmed' WHERE id = $1";
+    let scene = Scene::new(1).await;
+    let noon = scene.insert(12, 13, 1).await.expect("free");
+    let morning = scene.insert(9, 10, 1).await.expect("free");
+    assert!(is_taken(&scene.update(TO_NOON, &morning).await));
+    scene.update(SHIFT, &morning).await.expect("it only overlaps itself");
+
+    scene.update(CANCEL, &noon).await.expect("cancelling takes no place");
+    scene.update(TO_NOON, &morning).await.expect("the place is free now");
+    assert!(is_taken(&scene.update(CONFIRM, &noon).await));
+}
+
+#[tokio::test]
+async fn the_search_for_what_overlaps_reads_one_day_of_an_index() {
+    let scene = Scene::new(1).await;
+    let plan: Vec<(i64, i64, i64, String)> = backend::read!(&scene.stack.db, |pool| {
+        let sql = "EXPLAIN QUERY PLAN
+            SELECT sum(party_size) FROM reservations
+            WHERE status IN ('pending', 'confirmed') AND service_id = 's' AND id <> 'i'
+              AND starts_at > 1 AND starts_at <= 3 AND ends_at > 2";
+        sqlx::query_as(sql).fetch_all(pool).await.expect("a plan")
+    });
+    let expected = "SEARCH reservations USING COVERING INDEX reservations_active \
+                    (service_id=? AND starts_at>? AND starts_at<?)";
+    assert_eq!(plan.iter().map(|step| step.3.as_str()).collect::<Vec<_>>(), [expected]);
+}
