@@ -195,14 +195,14 @@ async fn ones_own_reservations_come_page_by_page_the_latest_first() {
     let vendor = stack.vendor("vendor", "네일").await;
     let (one, two) = (stack.service(&vendor, 1).await, stack.service(&vendor, 1).await);
     let user = stack.user("user", Role::User).await;
-    // Two of them begin at the same time: the cursor must not lose one of those.
+    // Two of them begin at the same time, one on either side of a page's end: the cursor must lose neither.
     for (service, hours) in [(&one, 1), (&one, 0), (&two, 1), (&one, 3), (&one, 2)] {
         let body = json!({"service_id": service, "starts_at": later(noon(), hours).to_string()});
         stack.post_as(&user, "/api/reservations", body).await.expect(201);
     }
     let (mut starts, mut ids, mut cursor) = (Vec::new(), HashSet::new(), String::new());
     loop {
-        let page = stack.get_as(&user, &format!("/api/reservations?limit=2{cursor}")).await.expect(200);
+        let page = stack.get_as(&user, &format!("/api/reservations?limit=3{cursor}")).await.expect(200);
         for item in page["items"].as_array().expect("items") {
             starts.push(item["starts_at"].as_str().expect("a moment").to_owned());
             ids.insert(item["id"].as_str().expect("an id").to_owned());

@@ -1,5 +1,7 @@
 //! Vendors: lists, pages, their cache.
 
+use std::time::{Duration, Instant};
+
 use backend::write;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -93,10 +95,15 @@ async fn without_redis_the_page_comes_from_the_database() {
 async fn a_redis_that_hangs_is_not_waited_for() {
     let stack = Stack::start().await;
     let vendor = stack.vendor("name", "네일").await;
-    stack.redis_cli(&["CLIENT", "PAUSE", "15000", "ALL"]);
-    let start = std::time::Instant::now();
-    assert_eq!(name_of(&stack, 0, &vendor).await, "name");
-    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+    stack.redis_cli(&["CLIENT", "PAUSE", "60000", "ALL"]);
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let start = Instant::now();
+        assert_eq!(name_of(&stack, 0, &vendor).await, "name");
+        times.push(start.elapsed());
+    }
+    // The machine may be busy: the quickest tells what Redis cost.
+    assert!(times.iter().min() < Some(&Duration::from_millis(600)), "{times:?}");
 }
 
 #[tokio::test]
