@@ -7,10 +7,14 @@ use anyhow::Context as _;
 use axum::extract::DefaultBodyLimit;
 use axum::{Extension, Router};
 
+use crate::auth;
 use crate::auth::current_user::Authenticator;
 use crate::auth::keys::SigningKeys;
+use crate::auth::service::Auth;
 use crate::auth::tokens::AccessTokens;
-use crate::config::Config;
+use crate::chat;
+use crate::chat::service::Chat;
+use crate::config::{self, Config};
 use crate::database::Db;
 use crate::health::{self, Stopping};
 use crate::redis::Redis;
@@ -30,8 +34,9 @@ pub struct App {
     api: Server,
     management: Server,
     stopping: Stopping,
+    chat: Chat,
     db: Db,
-    config: Config,
+    shutdown: config::Shutdown,
 }
 
 impl App {
@@ -45,10 +50,15 @@ impl App {
         let authenticator = Authenticator::new(tokens.clone());
         let stopping = Stopping::default();
 
+        let auth = Auth::new(&config, db.clone(), redis.clone(), tokens)?;
         let vendors = Vendors::new(db.clone(), redis.clone(), config.vendors);
         let reservations = Reservations::new(db.clone(), redis.clone(), vendors.clone(), config.reservations);
 
+        let chat = Chat::start(&config, db.clone(), redis.clone(), authenticator.clone())?;
+
         let api = Router::new()
+            .merge(auth::http::router(auth))
+            .merge(chat::http::router(chat.clone()))
             .merge(vendors::http::router(vendors))
             .merge(reservations::http::router(reservations))
             .layer(Extension(authenticator))
@@ -57,7 +67,7 @@ impl App {
 
         let api = Server::start(config.listen.api, api).await?;
         let management = Server::start(config.listen.management, management).await?;
-        Ok(Self { api, management, stopping, db, config })
+        Ok(Self { api, management, stopping, chat, db, shutdown: config.shutdown })
     }
 
     /// Where the service listens.
@@ -73,8 +83,8 @@ impl App {
     /// Says that it isn't ready, gives the gateway time to notice, and then finishes what is in flight.
     pub async fn stop(self) {
         self.stopping.begin();
-        tokio::time::sleep(self.config.shutdown.drain).await;
-        self.api.stop(self.config.shutdown.grace).await;
+        tokio::time::sleep(self.shutdown.drain).await;
+        tokio::join!(self.api.stop(self.shutdown.grace), self.chat.stop(self.shutdown.grace));
         self.management.stop(MANAGEMENT_GRACE).await;
         self.db.close().await;
     }

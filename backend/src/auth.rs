@@ -1,5 +1,14 @@
 //! Who is calling: sign-in with a provider's token, sessions, tokens of our own.
+//!
+//! `http → service → {store, sessions, providers, tokens}`; other features know `current_user` alone.
 
 pub mod current_user;
+pub mod http;
 pub mod keys;
+mod provider_keys;
+mod providers;
+mod refresh_token;
+pub mod service;
+mod sessions;
+mod store;
 pub mod tokens;

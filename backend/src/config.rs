@@ -106,7 +106,7 @@ pub struct Tokens {
 }
 
 /// Who is more than a user.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Accounts {
     /// Identities that are admins.
     pub admins: HashSet<Identity>,

@@ -3,9 +3,11 @@
 //! The process starts and goes on without Redis: connections are made when they are first needed, and made again
 //! when they break. Every command ends within the configured time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use ::redis::aio::{ConnectionManager, ConnectionManagerConfig, SendError};
 use ::redis::io::tcp::TcpSettings;
 use ::redis::{
     Client, Cmd, FromRedisValue, IntoConnectionInfo as _, ProtocolVersion, PushInfo, PushKind, Script,
@@ -14,6 +16,7 @@ use ::redis::{
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::config;
 
@@ -121,29 +124,31 @@ impl Redis {
         channels: Vec<String>,
     ) -> anyhow::Result<(mpsc::Receiver<Event>, impl Future<Output = ()> + use<>)> {
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
-        let (state, mut changes) = mpsc::unbounded_channel();
+        let state = Arc::new(State { channels: channels.len(), ..State::default() });
+        let (pushed, pushed_state) = (events.clone(), state.clone());
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(usize::MAX)
             .set_max_delay(PING_INTERVAL)
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(Some(self.timeout))
             .set_automatic_resubscription()
-            .set_push_sender(move |push| forward(push, &events, &state));
+            .set_push_sender(move |push| forward(push, &pushed, &pushed_state));
         let mut connection = ConnectionManager::new_lazy_with_config(self.client.clone(), config)?;
         let keep = async move {
-            let mut is_subscribed = false;
             loop {
-                while let Ok(now) = changes.try_recv() {
-                    is_subscribed = now;
-                }
                 // Asking is what notices a broken connection, and what makes the first one.
-                let outcome = if is_subscribed {
-                    ::redis::cmd("PING").query_async::<Value>(&mut connection).await.map(drop)
-                } else {
-                    connection.subscribe(&channels).await
-                };
+                let mut outcome = ::redis::cmd("PING").query_async::<Value>(&mut connection).await.map(drop);
+                if outcome.is_ok() && !state.is_subscribed.load(Ordering::Acquire) {
+                    outcome = connection.subscribe(&channels).await;
+                }
                 if let Err(error) = outcome {
                     tracing::debug!(%error, "redis subscription is down");
+                }
+                // The receiver hears of a loss once it has worked off what it holds.
+                if state.has_dropped.swap(false, Ordering::AcqRel)
+                    && events.send(Event::Subscribed).await.is_err()
+                {
+                    return;
                 }
                 tokio::time::sleep(PING_INTERVAL).await;
             }
@@ -167,21 +172,34 @@ async fn within<T>(
     }
 }
 
+/// How a subscription stands.
+#[derive(Default)]
+struct State {
+    /// How many channels there are.
+    channels: usize,
+    is_subscribed: AtomicBool,
+    /// Messages came faster than they were worked off.
+    has_dropped: AtomicBool,
+}
+
 /// Takes what Redis pushes. It is called by the connection's own task: it must not wait.
-fn forward(
-    push: PushInfo,
-    events: &mpsc::Sender<Event>,
-    state: &mpsc::UnboundedSender<bool>,
-) -> Result<(), ::redis::aio::SendError> {
+fn forward(push: PushInfo, events: &mpsc::Sender<Event>, state: &State) -> Result<(), SendError> {
     let event = match push.kind {
         PushKind::Disconnection => {
-            let _ = state.send(false);
+            state.is_subscribed.store(false, Ordering::Release);
             return Ok(());
         }
-        PushKind::Subscribe => {
-            let _ = state.send(true);
-            Event::Subscribed
-        }
+        // Channel, and how many channels are subscribed now.
+        PushKind::Subscribe => match push.data.get(1) {
+            Some(Value::Int(count)) if usize::try_from(*count) == Ok(state.channels) => {
+                // Asked for twice, it is told once.
+                if state.is_subscribed.swap(true, Ordering::AcqRel) {
+                    return Ok(());
+                }
+                Event::Subscribed
+            }
+            _ => return Ok(()),
+        },
         // Channel and payload.
         PushKind::Message => match push.data.into_iter().nth(1) {
             Some(Value::BulkString(payload)) => Event::Message(payload),
@@ -189,8 +207,12 @@ fn forward(
         },
         _ => return Ok(()),
     };
-    if events.try_send(event).is_err() {
-        tracing::warn!("a message from redis was dropped: more come than are worked off");
+    match events.try_send(event) {
+        Ok(()) => Ok(()),
+        Err(TrySendError::Full(_)) => {
+            state.has_dropped.store(true, Ordering::Release);
+            Ok(())
+        }
+        Err(TrySendError::Closed(_)) => Err(SendError),
     }
-    Ok(())
 }

@@ -167,9 +167,9 @@ impl File {
         );
         faults.require(config.vendors.cache.as_secs() > 0, "vendors.cache_seconds", "expected at least 1");
         faults.require(
-            config.chat.send_queue_bytes >= 16 * 1024,
+            config.chat.send_queue_bytes >= 64 * 1024,
             "chat.send_queue_bytes",
-            "expected at least 16384, room for the largest message",
+            "expected at least 65536, room for two of the largest messages",
         );
         faults.require(config.chat.max_connections > 0, "chat.max_connections", "expected at least 1");
         if faults.0.is_empty() { Ok(config) } else { Err(faults.0) }

@@ -6,7 +6,7 @@ pub fn session(session_id: &str) -> String {
     format!("session:{session_id}")
 }
 
-/// A user's sessions, scored by their last use.
+/// A user's sessions, scored by their beginning.
 pub fn user_sessions(user_id: &str) -> String {
     format!("sessions:user:{user_id}")
 }

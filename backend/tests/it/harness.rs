@@ -41,6 +41,13 @@ pub struct TestUser {
     pub token: String,
 }
 
+/// What a signed-in app holds.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    pub user: TestUser,
+    pub refresh_token: String,
+}
+
 /// An answer, read to its end.
 #[derive(Debug)]
 pub struct Answer {
@@ -139,6 +146,35 @@ impl Stack {
         let request = self.http.post(format!("{}/google/mint", self.provider_url)).json(&body);
         let answer = send(request).await;
         answer.body["id_token"].as_str().expect("an id_token").to_owned()
+    }
+
+    /// Signs the provider's user `sub` in, as a native app does, on the backend `n`.
+    pub async fn sign_in_on(&self, n: usize, sub: &str) -> SignedIn {
+        let id_token = self.mint(sub, "a nonce").await;
+        let login = json!({"provider": "google", "id_token": id_token, "nonce": "a nonce"});
+        let tokens = send(self.http.post(self.url(n, "/api/auth/login")).json(&login)).await.expect(200);
+        let token = tokens["access_token"].as_str().expect("an access token").to_owned();
+        let refresh_token = tokens["refresh_token"].as_str().expect("a refresh token").to_owned();
+        let id = self.tokens.verify(&token).expect("a valid token").sub;
+        SignedIn { user: TestUser { id, token }, refresh_token }
+    }
+
+    /// Signs the provider's user `sub` in on the first backend.
+    pub async fn sign_in(&self, sub: &str) -> SignedIn {
+        self.sign_in_on(0, sub).await
+    }
+
+    /// A vendor that `owner` looks after; its id.
+    pub async fn vendor(&self, name: &str, owner: Option<&TestUser>) -> String {
+        let id = uuid::Uuid::now_v7().to_string();
+        let sql =
+            "INSERT INTO vendors (id, owner_id, name, category, summary, address, time_zone, created_at)
+            VALUES ($1, $2, $3, 'hair', '', '', 'Asia/Seoul', 0)";
+        let owner = owner.map(|owner| &owner.id);
+        backend::write!(&self.db, |pool| {
+            sqlx::query(sql).bind(&id).bind(owner).bind(name).execute(pool).await.expect("inserted");
+        });
+        id
     }
 
     /// The folder of the stack's files.

@@ -37,7 +37,7 @@ async fn hold(locks: &SlotLocks, service_id: &str) -> Held {
 #[tokio::test]
 async fn who_finds_the_lock_held_is_told_so_at_once_and_gets_in_later() {
     let stack = Stack::start().await;
-    let vendor = stack.vendor("vendor", "네일").await;
+    let vendor = stack.open_vendor("vendor", "네일").await;
     let service = stack.service(&vendor, 1).await;
     let user = stack.user("user", Role::User).await;
     let key = format!("lock:slot:{service}:{}", noon().0);
@@ -57,7 +57,7 @@ async fn who_finds_the_lock_held_is_told_so_at_once_and_gets_in_later() {
 #[tokio::test]
 async fn where_places_are_left_nobody_meets_a_lock() {
     let stack = Stack::start().await;
-    let vendor = stack.vendor("vendor", "필라테스").await;
+    let vendor = stack.open_vendor("vendor", "필라테스").await;
     let service = stack.service(&vendor, 2).await;
     let user = stack.user("user", Role::User).await;
     stack.redis_cli(&["SET", &format!("lock:slot:{service}:{}", noon().0), "another's token"]);
@@ -68,7 +68,7 @@ async fn where_places_are_left_nobody_meets_a_lock() {
 #[tokio::test]
 async fn a_redis_that_hangs_does_not_hold_up_a_booking() {
     let stack = Stack::start().await;
-    let vendor = stack.vendor("vendor", "네일").await;
+    let vendor = stack.open_vendor("vendor", "네일").await;
     let service = stack.service(&vendor, 1).await;
     let user = stack.user("user", Role::User).await;
     stack.redis_cli(&["CLIENT", "PAUSE", "60000", "ALL"]);

@@ -1,0 +1,122 @@
+//! The routes of sign-in.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+
+use crate::extract::Json;
+use crate::problem::Problem;
+
+use super::current_user::CurrentUser;
+use super::providers::IdTokenError;
+use super::service::{Auth, AuthError, Me, TokenPair};
+
+/// When a provider is out of reach, it is for longer than a moment.
+const PROVIDER_RETRY: Duration = Duration::from_secs(5);
+
+/// Verifiers may keep the published keys for this long.
+const JWKS_CACHE: (HeaderName, HeaderValue) =
+    (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
+
+/// RFC 6749, section 5.1: answers that carry tokens are kept nowhere.
+const NO_STORE: (HeaderName, HeaderValue) = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+
+/// All routes of sign-in.
+pub fn router(auth: Auth) -> Router {
+    Router::new()
+        .route("/api/auth/providers", get(providers))
+        .route("/api/auth/login", post(login))
+        .route("/api/auth/refresh", post(refresh))
+        .route("/api/auth/logout", post(logout))
+        .route("/api/me", get(me))
+        .route("/.well-known/jwks.json", get(jwks))
+        .with_state(auth)
+}
+
+#[derive(Deserialize)]
+struct Login {
+    provider: String,
+    id_token: String,
+    nonce: String,
+}
+
+#[derive(Deserialize)]
+struct Refresh {
+    refresh_token: String,
+}
+
+async fn providers(State(auth): State<Auth>) -> Response {
+    Json(auth.providers().summaries()).into_response()
+}
+
+async fn login(State(auth): State<Auth>, Json(body): Json<Login>) -> Result<Response, Problem> {
+    Ok(tokens(auth.sign_in(&body.provider, &body.id_token, &body.nonce).await?))
+}
+
+async fn refresh(State(auth): State<Auth>, Json(body): Json<Refresh>) -> Result<Response, Problem> {
+    Ok(tokens(auth.refresh(&body.refresh_token).await?))
+}
+
+/// The body's refresh token goes first: an app that signs out may hold an access token that has expired.
+async fn logout(
+    State(auth): State<Auth>,
+    user: Result<CurrentUser, Problem>,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    if body.is_empty() {
+        auth.sign_out(&user?.session_id).await?;
+    } else {
+        let body: Refresh = serde_json::from_slice(&body).map_err(|_| {
+            Problem::unprocessable("invalid-body", "Expected {\"refresh_token\": …} or no body.")
+        })?;
+        auth.sign_out_by_refresh_token(&body.refresh_token).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn me(State(auth): State<Auth>, user: CurrentUser) -> Result<Json<Me>, Problem> {
+    Ok(Json(auth.me(&user.id).await?))
+}
+
+async fn jwks(State(auth): State<Auth>) -> Response {
+    let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+    ([json, JWKS_CACHE], auth.jwks().to_owned()).into_response()
+}
+
+fn tokens(pair: TokenPair) -> Response {
+    ([NO_STORE], Json(pair)).into_response()
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::IdToken(IdTokenError::UnknownProvider) => {
+                Self::unprocessable("unknown-provider", "There is no such provider.")
+            }
+            AuthError::IdToken(IdTokenError::Invalid(reason)) => {
+                Self::unauthorized("invalid-id-token", reason)
+            }
+            AuthError::IdToken(cause @ IdTokenError::KeysUnreachable(_)) => {
+                Self::unavailable(&cause, PROVIDER_RETRY)
+            }
+            AuthError::IdTokenUsed => Self::unauthorized("invalid-id-token", "The id_token was used before."),
+            AuthError::InvalidRefreshToken => {
+                Self::unauthorized("invalid-refresh-token", "The refresh token is not valid, or no longer.")
+            }
+            AuthError::RefreshTokenReused => Self::unauthorized(
+                "refresh-token-reused",
+                "The refresh token was used before. Its session has been ended: sign in again.",
+            ),
+            AuthError::UserGone => Self::unauthorized("invalid-token", "There is no such user any more."),
+            AuthError::Redis(error) => error.into(),
+            AuthError::Database(error) => error.into(),
+            AuthError::Signing(error) => Self::internal(&error),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Signing in, staying signed in, signing out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use access_token::Role;
+use serde::Serialize;
+
+use crate::config::{Accounts, Config};
+use crate::database::Db;
+use crate::redis::{Redis, RedisError, keys};
+
+use super::providers::{self, IdTokenError, Providers};
+use super::refresh_token::{RefreshToken, RefreshTokens};
+use super::sessions::{Rotation, Sessions};
+use super::store::{self, User};
+use super::tokens::AccessTokens;
+
+/// A used id_token is remembered for longer than it would be accepted.
+const USED_ID_TOKEN: Duration = providers::MAX_AGE.saturating_add(Duration::from_secs(120));
+
+/// Sign-in and sessions. Cloning it is cheap.
+#[derive(Clone)]
+pub struct Auth(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    redis: Redis,
+    providers: Providers,
+    sessions: Sessions,
+    access_tokens: AccessTokens,
+    refresh_tokens: RefreshTokens,
+    accounts: Accounts,
+}
+
+/// Why somebody isn't signed in.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The provider's word doesn't hold.
+    #[error(transparent)]
+    IdToken(#[from] IdTokenError),
+    /// The id_token was accepted before.
+    #[error("the id_token was used before")]
+    IdTokenUsed,
+    /// The refresh token isn't ours, or its session has ended.
+    #[error("the refresh token is not valid")]
+    InvalidRefreshToken,
+    /// The refresh token was used before; its session has been ended.
+    #[error("the refresh token was used before")]
+    RefreshTokenReused,
+    /// The token's user is gone.
+    #[error("there is no such user any more")]
+    UserGone,
+    /// Sessions can't be had now.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    /// The database failed.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// No token could be signed.
+    #[error("signing: {0}")]
+    Signing(#[from] jsonwebtoken::errors::Error),
+}
+
+/// What a signed-in client holds, as RFC 6749, section 5.1, writes it.
+#[derive(Debug, Serialize)]
+pub struct TokenPair {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: u64,
+    refresh_token: String,
+}
+
+/// Users about themselves.
+#[derive(Debug, Serialize)]
+pub struct Me {
+    id: String,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    picture: Option<String>,
+    role: Role,
+}
+
+impl Auth {
+    /// Wires sign-in.
+    pub fn new(config: &Config, db: Db, redis: Redis, access_tokens: AccessTokens) -> anyhow::Result<Self> {
+        Ok(Self(Arc::new(Inner {
+            providers: Providers::new(&config.providers)?,
+            sessions: Sessions::new(redis.clone(), config.tokens.refresh_idle),
+            refresh_tokens: RefreshTokens::new(config.tokens.refresh_secret()),
+            accounts: config.accounts.clone(),
+            db,
+            redis,
+            access_tokens,
+        })))
+    }
+
+    /// Who vouches for users.
+    pub(super) fn providers(&self) -> &Providers {
+        &self.0.providers
+    }
+
+    /// The JWK Set document of the keys that access tokens are signed with.
+    pub(super) fn jwks(&self) -> &str {
+        self.0.access_tokens.jwks()
+    }
+
+    /// Begins a session for the user whom the provider's token proves. The token is accepted once.
+    pub async fn sign_in(&self, provider: &str, id_token: &str, nonce: &str) -> Result<TokenPair, AuthError> {
+        let verified = self.0.providers.verify(provider, id_token, nonce).await?;
+        let used = keys::used_id_token(&verified.fingerprint);
+        if !self.0.redis.set_if_absent(&used, USED_ID_TOKEN).await? {
+            return Err(AuthError::IdTokenUsed);
+        }
+        let role = if self.0.accounts.admins.contains(&verified.identity) { Role::Admin } else { Role::User };
+        let user =
+            store::find_or_insert_user(&self.0.db, &verified.identity, &verified.profile, role).await?;
+        let first = self.0.sessions.begin(&user.id).await?;
+        tracing::info!(user = user.id, session = first.session_id, provider, "signed in");
+        self.token_pair(&user, &first)
+    }
+
+    /// Takes a refresh token, and gives the next with a new access token.
+    pub async fn refresh(&self, refresh_token: &str) -> Result<TokenPair, AuthError> {
+        let token = self.0.refresh_tokens.read(refresh_token).ok_or(AuthError::InvalidRefreshToken)?;
+        match self.0.sessions.rotate(&token).await? {
+            Rotation::Ended => Err(AuthError::InvalidRefreshToken),
+            Rotation::Reused { user_id } => {
+                tracing::warn!(
+                    user = user_id,
+                    session = token.session_id,
+                    "a refresh token came again: session ended"
+                );
+                Err(AuthError::RefreshTokenReused)
+            }
+            Rotation::Rotated { user_id, successor } => {
+                // Read each time: a changed role counts from the next refresh on.
+                match store::find_user(&self.0.db, &user_id).await? {
+                    Some(user) => self.token_pair(&user, &successor),
+                    None => {
+                        self.0.sessions.end(&token.session_id).await?;
+                        Err(AuthError::UserGone)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the session of a refresh token, whichever in its line it is.
+    pub async fn sign_out_by_refresh_token(&self, refresh_token: &str) -> Result<(), AuthError> {
+        let token = self.0.refresh_tokens.read(refresh_token).ok_or(AuthError::InvalidRefreshToken)?;
+        self.sign_out(&token.session_id).await
+    }
+
+    /// Ends a session.
+    pub async fn sign_out(&self, session_id: &str) -> Result<(), AuthError> {
+        Ok(self.0.sessions.end(session_id).await?)
+    }
+
+    /// What is known about a user.
+    pub async fn me(&self, user_id: &str) -> Result<Me, AuthError> {
+        let user = store::find_user(&self.0.db, user_id).await?.ok_or(AuthError::UserGone)?;
+        Ok(Me { id: user.id, name: user.name, email: user.email, picture: user.picture, role: user.role })
+    }
+
+    fn token_pair(&self, user: &User, refresh_token: &RefreshToken) -> Result<TokenPair, AuthError> {
+        let session_id = &refresh_token.session_id;
+        Ok(TokenPair {
+            access_token: self.0.access_tokens.issue(&user.id, session_id, user.role)?,
+            token_type: "Bearer",
+            expires_in: self.0.access_tokens.life().as_secs(),
+            refresh_token: self.0.refresh_tokens.issue(refresh_token),
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! Sessions, kept in Redis: who is signed in, and which refresh token of each session is the current one.
+//!
+//! Rotation (RFC 9700, section 4.14.2): each use of a refresh token makes the next. The one that was just replaced
+//! still gets the same successor for some seconds, so that tabs that refresh at the same moment all succeed; a yet
+//! older one was stolen, or its thief was faster, and ends the session. Every step is one script, so that Redis
+//! takes it as a whole. Redis' clock is the only one that counts.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use redis::Script;
+use uuid::Uuid;
+
+use crate::redis::{Redis, RedisError, keys};
+
+use super::refresh_token::RefreshToken;
+
+/// How long the just replaced refresh token gets its successor again.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A user's sessions at most; the oldest ends when another begins.
+const MAX_PER_USER: u32 = 20;
+
+/// Shared by the scripts: this moment in milliseconds, and the end of a session.
+const PRELUDE: &str = r"
+local function now()
+    local time = redis.call('TIME')
+    return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function finish(session, user, id)
+    redis.call('DEL', session)
+    redis.call('ZREM', ARGV[1], id)
+    if user then redis.call('ZREM', ARGV[2] .. user, id) end
+end
+";
+
+/// Key: the session. Arguments: index, prefix of a user's sessions, prefix of a session, id, user, maximum.
+static BEGIN: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        r"
+local now, id, user = now(), ARGV[4], ARGV[5]
+redis.call('HSET', KEYS[1], 'user', user, 'n', 1, 'created', now, 'last_used', now, 'rotated', now)
+redis.call('ZADD', ARGV[1], now, id)
+redis.call('ZADD', ARGV[2] .. user, now, id)
+local surplus = redis.call('ZCARD', ARGV[2] .. user) - ARGV[6]
+if surplus > 0 then
+    for _, old in ipairs(redis.call('ZRANGE', ARGV[2] .. user, 0, surplus - 1)) do
+        finish(ARGV[3] .. old, user, old)
+    end
+end
+return 1",
+    )
+});
+
+/// Key: the session. Arguments: index, prefix of a user's sessions, id, number, idle time, grace.
+///
+/// A number above the session's is one of ours too: Redis may lose its last second in a crash, and a client must
+/// not pay for it.
+static ROTATE: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        r"
+local now, id, given = now(), ARGV[3], tonumber(ARGV[4])
+local session = redis.call('HMGET', KEYS[1], 'user', 'n', 'last_used', 'rotated')
+local user, n = session[1], tonumber(session[2])
+if not user or not n then return {'ended', '', 0} end
+if now - tonumber(session[3] or 0) > tonumber(ARGV[5]) then
+    finish(KEYS[1], user, id)
+    return {'ended', '', 0}
+end
+if given >= n then
+    redis.call('HSET', KEYS[1], 'n', given + 1, 'last_used', now, 'rotated', now)
+    redis.call('ZADD', ARGV[1], now, id)
+    return {'rotated', user, given + 1}
+end
+if given == n - 1 and now - tonumber(session[4] or 0) <= tonumber(ARGV[6]) then
+    return {'rotated', user, n}
+end
+finish(KEYS[1], user, id)
+return {'reused', user, 0}",
+    )
+});
+
+/// Key: the session. Arguments: index, prefix of a user's sessions, id.
+static END: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        r"
+finish(KEYS[1], redis.call('HGET', KEYS[1], 'user'), ARGV[3])
+return 1",
+    )
+});
+
+fn script(body: &str) -> Script {
+    Script::new(&format!("{PRELUDE}{body}"))
+}
+
+/// The sessions of all users.
+#[derive(Clone)]
+pub(super) struct Sessions {
+    redis: Redis,
+    idle: Duration,
+}
+
+/// What became of a refresh token that was used.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Rotation {
+    /// The session goes on with this token.
+    Rotated {
+        /// Whose session it is.
+        user_id: String,
+        /// What takes the old token's place.
+        successor: RefreshToken,
+    },
+    /// There is no such session, or no longer.
+    Ended,
+    /// The token was used before: the session has been ended.
+    Reused {
+        /// Whose session it was.
+        user_id: String,
+    },
+}
+
+impl Sessions {
+    /// Sessions that end when they lie unused for `idle`.
+    pub(super) fn new(redis: Redis, idle: Duration) -> Self {
+        Self { redis, idle }
+    }
+
+    /// Begins a session of this user; the token is its first.
+    pub(super) async fn begin(&self, user_id: &str) -> Result<RefreshToken, RedisError> {
+        let session_id = Uuid::now_v7().to_string();
+        let mut script = BEGIN.prepare_invoke();
+        script
+            .key(keys::session(&session_id))
+            .arg(keys::SESSIONS_BY_LAST_USE)
+            .arg(keys::user_sessions(""))
+            .arg(keys::session(""))
+            .arg(&session_id)
+            .arg(user_id)
+            .arg(MAX_PER_USER);
+        self.redis.run::<i64>(&script).await?;
+        Ok(RefreshToken { session_id, number: 1 })
+    }
+
+    /// Uses a refresh token up.
+    pub(super) async fn rotate(&self, token: &RefreshToken) -> Result<Rotation, RedisError> {
+        let mut script = ROTATE.prepare_invoke();
+        script
+            .key(keys::session(&token.session_id))
+            .arg(keys::SESSIONS_BY_LAST_USE)
+            .arg(keys::user_sessions(""))
+            .arg(&token.session_id)
+            .arg(token.number)
+            .arg(millis(self.idle))
+            .arg(millis(GRACE));
+        let (outcome, user_id, number): (String, String, u64) = self.redis.run(&script).await?;
+        Ok(match outcome.as_str() {
+            "rotated" => {
+                let successor = RefreshToken { session_id: token.session_id.clone(), number };
+                Rotation::Rotated { user_id, successor }
+            }
+            "reused" => Rotation::Reused { user_id },
+            _ => Rotation::Ended,
+        })
+    }
+
+    /// Ends a session; one that has ended already is no error.
+    pub(super) async fn end(&self, session_id: &str) -> Result<(), RedisError> {
+        let mut script = END.prepare_invoke();
+        script
+            .key(keys::session(session_id))
+            .arg(keys::SESSIONS_BY_LAST_USE)
+            .arg(keys::user_sessions(""))
+            .arg(session_id);
+        self.redis.run::<i64>(&script).await.map(drop)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

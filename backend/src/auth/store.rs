@@ -1,0 +1,132 @@
+//! Users and the identities that providers know them by.
+
+use std::str::FromStr as _;
+
+use access_token::Role;
+use uuid::Uuid;
+
+use crate::clock::EpochMillis;
+use crate::config::Identity;
+use crate::database::Db;
+use crate::{read, transaction};
+
+/// A user as the database keeps it.
+#[derive(Clone, Debug)]
+pub(super) struct User {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) email: Option<String>,
+    pub(super) picture: Option<String>,
+    pub(super) role: Role,
+}
+
+/// What a provider says about a user.
+#[derive(Clone, Debug)]
+pub(super) struct Profile {
+    pub(super) name: String,
+    pub(super) email: Option<String>,
+    pub(super) picture: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    name: String,
+    email: Option<String>,
+    picture: Option<String>,
+    role: String,
+}
+
+impl TryFrom<Row> for User {
+    type Error = sqlx::Error;
+
+    fn try_from(row: Row) -> sqlx::Result<Self> {
+        let role = Role::from_str(&row.role).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        Ok(Self { id: row.id, name: row.name, email: row.email, picture: row.picture, role })
+    }
+}
+
+const FIND: &str = "SELECT id, name, email, picture, role FROM users WHERE id = $1";
+
+const FIND_BY_IDENTITY: &str = "SELECT u.id, u.name, u.email, u.picture, u.role FROM identities i
+    JOIN users u ON u.id = i.user_id WHERE i.provider = $1 AND i.sub = $2";
+
+const INSERT: &str =
+    "INSERT INTO users (id, name, email, picture, role, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
+
+const INSERT_IDENTITY: &str =
+    "INSERT INTO identities (provider, sub, user_id, created_at) VALUES ($1, $2, $3, $4)";
+
+pub(super) async fn find_user(db: &Db, id: &str) -> sqlx::Result<Option<User>> {
+    let row: Option<Row> = read!(db, |pool| sqlx::query_as(FIND).bind(id).fetch_optional(pool).await)?;
+    row.map(User::try_from).transpose()
+}
+
+/// The user whom the provider means; made from `profile` at the first sign-in. `role` is the least that the user
+/// has from now on.
+pub(super) async fn find_or_insert_user(
+    db: &Db,
+    identity: &Identity,
+    profile: &Profile,
+    role: Role,
+) -> sqlx::Result<User> {
+    let row: Option<Row> = read!(db, |pool| {
+        sqlx::query_as(FIND_BY_IDENTITY)
+            .bind(&identity.provider)
+            .bind(&identity.sub)
+            .fetch_optional(pool)
+            .await
+    })?;
+    match row.map(User::try_from).transpose()? {
+        Some(user) if user.role >= role => Ok(user),
+        // Rare: the first sign-in, or the first as an admin.
+        _ => insert_or_promote(db, identity, profile, role).await,
+    }
+}
+
+async fn insert_or_promote(
+    db: &Db,
+    identity: &Identity,
+    profile: &Profile,
+    role: Role,
+) -> sqlx::Result<User> {
+    transaction!(db, |tx| {
+        let known: Option<Row> = sqlx::query_as(FIND_BY_IDENTITY)
+            .bind(&identity.provider)
+            .bind(&identity.sub)
+            .fetch_optional(&mut *tx)
+            .await?;
+        match known.map(User::try_from).transpose()? {
+            Some(user) if user.role >= role => Ok(user),
+            Some(user) => {
+                sqlx::query("UPDATE users SET role = $1 WHERE id = $2")
+                    .bind(role.as_str())
+                    .bind(&user.id)
+                    .execute(&mut *tx)
+                    .await?;
+                Ok(User { role, ..user })
+            }
+            None => {
+                let (id, now) = (Uuid::now_v7().to_string(), EpochMillis::now());
+                sqlx::query(INSERT)
+                    .bind(&id)
+                    .bind(&profile.name)
+                    .bind(&profile.email)
+                    .bind(&profile.picture)
+                    .bind(role.as_str())
+                    .bind(now)
+                    .execute(&mut *tx)
+                    .await?;
+                sqlx::query(INSERT_IDENTITY)
+                    .bind(&identity.provider)
+                    .bind(&identity.sub)
+                    .bind(&id)
+                    .bind(now)
+                    .execute(&mut *tx)
+                    .await?;
+                let Profile { name, email, picture } = profile.clone();
+                Ok(User { id, name, email, picture, role })
+            }
+        }
+    })
+}

@@ -1,0 +1,133 @@
+//! Refresh-token rotation, its theft detection, and the end of sessions.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use crate::harness::{Answer, Stack, send};
+
+async fn refresh(stack: &Stack, n: usize, token: &str) -> Answer {
+    let body = json!({"refresh_token": token});
+    send(stack.http.post(stack.url(n, "/api/auth/refresh")).json(&body)).await
+}
+
+async fn rotated(stack: &Stack, n: usize, token: &str) -> String {
+    let body = refresh(stack, n, token).await.expect(200);
+    body["refresh_token"].as_str().expect("a refresh token").to_owned()
+}
+
+/// The session's key in Redis; the session's id opens its tokens.
+fn key(token: &str) -> String {
+    format!("session:{}", token.split('.').next().expect("an id"))
+}
+
+fn now_ms() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis()
+}
+
+#[tokio::test]
+async fn a_session_goes_on_from_either_backend() {
+    let stack = Stack::start_two().await;
+    let alice = stack.sign_in("alice").await;
+    let second = rotated(&stack, 1, &alice.refresh_token).await;
+    let body = refresh(&stack, 0, &second).await.expect(200);
+    assert_eq!((&body["token_type"], &body["expires_in"]), (&json!("Bearer"), &json!(900)));
+    let token = body["access_token"].as_str().expect("a token");
+    send(stack.http.get(stack.url(1, "/api/me")).bearer_auth(token)).await.expect(200);
+}
+
+#[tokio::test]
+async fn twenty_refreshes_at_once_all_get_the_same_successor() {
+    let stack = Stack::start_two().await;
+    let alice = stack.sign_in("alice").await;
+    let all = (0..20).map(|n| rotated(&stack, n % 2, &alice.refresh_token));
+    let successors = futures_util::future::join_all(all).await;
+    assert!(successors.iter().all(|token| *token == successors[0]));
+    assert_eq!(stack.redis_cli(&["HGET", &key(&alice.refresh_token), "n"]), "2", "one rotation");
+}
+
+#[tokio::test]
+async fn a_token_older_than_the_last_ends_the_session() {
+    let stack = Stack::start().await;
+    let alice = stack.sign_in("alice").await;
+    let second = rotated(&stack, 0, &alice.refresh_token).await;
+    let third = rotated(&stack, 0, &second).await;
+    refresh(&stack, 0, &alice.refresh_token).await.expect_problem(401, "refresh-token-reused");
+    refresh(&stack, 0, &third).await.expect_problem(401, "invalid-refresh-token");
+    assert_eq!(stack.redis_cli(&["KEYS", "session*"]), "", "nothing of the session is left");
+}
+
+#[tokio::test]
+async fn the_last_token_too_ends_the_session_when_it_comes_again_late() {
+    let stack = Stack::start().await;
+    let alice = stack.sign_in("alice").await;
+    let second = rotated(&stack, 0, &alice.refresh_token).await;
+    let long_ago = (now_ms() - 11_000).to_string();
+    stack.redis_cli(&["HSET", &key(&second), "rotated", &long_ago]);
+    refresh(&stack, 0, &alice.refresh_token).await.expect_problem(401, "refresh-token-reused");
+    refresh(&stack, 0, &second).await.expect_problem(401, "invalid-refresh-token");
+}
+
+#[tokio::test]
+async fn a_client_does_not_pay_for_a_rotation_that_redis_forgot() {
+    let stack = Stack::start().await;
+    let alice = stack.sign_in("alice").await;
+    let second = rotated(&stack, 0, &alice.refresh_token).await;
+    stack.redis_cli(&["HSET", &key(&second), "n", "1"]);
+    rotated(&stack, 0, &second).await;
+    assert_eq!(stack.redis_cli(&["HGET", &key(&second), "n"]), "3");
+}
+
+#[tokio::test]
+async fn a_session_that_lay_unused_for_seven_days_has_ended() {
+    let stack = Stack::start().await;
+    let alice = stack.sign_in("alice").await;
+    let week = 7 * 24 * 3600 * 1000;
+    let key = key(&alice.refresh_token);
+    stack.redis_cli(&["HSET", &key, "last_used", &(now_ms() - week + 60_000).to_string()]);
+    let second = rotated(&stack, 0, &alice.refresh_token).await;
+    stack.redis_cli(&["HSET", &key, "last_used", &(now_ms() - week - 1000).to_string()]);
+    refresh(&stack, 0, &second).await.expect_problem(401, "invalid-refresh-token");
+}
+
+#[tokio::test]
+async fn sessions_carry_no_ttl() {
+    let stack = Stack::start().await;
+    let alice = stack.sign_in("alice").await;
+    assert_eq!(stack.redis_cli(&["TTL", &key(&alice.refresh_token)]), "-1");
+}
+
+#[tokio::test]
+async fn the_twenty_first_session_ends_the_oldest() {
+    let stack = Stack::start().await;
+    let first = stack.sign_in("alice").await;
+    let second = stack.sign_in("alice").await;
+    for _ in 0..19 {
+        stack.sign_in("alice").await;
+    }
+    refresh(&stack, 0, &first.refresh_token).await.expect_problem(401, "invalid-refresh-token");
+    rotated(&stack, 0, &second.refresh_token).await;
+}
+
+#[tokio::test]
+async fn signing_out_ends_the_session_by_either_token() {
+    let stack = Stack::start_two().await;
+    let alice = stack.sign_in("alice").await;
+    let body = json!({"refresh_token": alice.refresh_token});
+    for _ in 0..2 {
+        let answer = send(stack.http.post(stack.url(1, "/api/auth/logout")).json(&body)).await;
+        assert_eq!(answer.status, 204);
+    }
+    refresh(&stack, 0, &alice.refresh_token).await.expect_problem(401, "invalid-refresh-token");
+
+    let alice = stack.sign_in("alice").await;
+    let request = stack.http.post(stack.url(1, "/api/auth/logout")).bearer_auth(&alice.user.token);
+    assert_eq!(send(request).await.status, 204);
+    refresh(&stack, 0, &alice.refresh_token).await.expect_problem(401, "invalid-refresh-token");
+
+    let url = stack.url(0, "/api/auth/logout");
+    send(stack.http.post(&url)).await.expect_problem(401, "token-missing");
+    send(stack.http.post(&url).body("?")).await.expect_problem(422, "invalid-body");
+    let forged = json!({"refresh_token": "a.1.b"});
+    send(stack.http.post(&url).json(&forged)).await.expect_problem(401, "invalid-refresh-token");
+}
