@@ -4,6 +4,7 @@
 
 mod auth;
 mod chat;
+mod command;
 mod harness;
 mod health;
 mod problems;
