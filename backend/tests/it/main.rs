@@ -4,6 +4,7 @@
 
 mod auth;
 mod chat;
+mod command;
 mod demo_data;
 mod fixtures;
 mod harness;
