@@ -3,11 +3,11 @@
 use std::env;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use crate::lock;
 use crate::state_dir::StateDir;
@@ -18,8 +18,9 @@ use crate::up::{Arguments, announce, log};
 /// The supervisor's own log.
 const LOG: &str = "up";
 
-/// Starts the supervisor in the background; returns when the stack is ready, or fails with the supervisor's error.
-pub(crate) fn run(arguments: &Arguments, state: &StateDir) -> anyhow::Result<()> {
+/// Starts the supervisor in the background; returns when the stack is ready, or when the supervisor has ended: then it
+/// has said why, and that was passed on.
+pub(crate) fn run(arguments: &Arguments, state: &StateDir) -> anyhow::Result<ExitCode> {
     let output = log::open(state, LOG)?;
     let mut reader = File::open(state.log_file(LOG)).context("cannot read the supervisor's log")?;
     reader.seek(SeekFrom::End(0)).context("cannot read the supervisor's log")?;
@@ -40,10 +41,10 @@ pub(crate) fn run(arguments: &Arguments, state: &StateDir) -> anyhow::Result<()>
                 "running in the background; `cargo xtask down --state-dir {}` stops it",
                 state.path().display()
             ));
-            return Ok(());
+            return Ok(ExitCode::SUCCESS);
         }
         if ended.is_some() {
-            bail!("the stack didn't start; see above, or {}", state.log_file(LOG).display());
+            return Ok(ExitCode::FAILURE);
         }
         sleep(Duration::from_millis(50));
     }

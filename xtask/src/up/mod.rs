@@ -20,6 +20,7 @@ mod validity;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -66,7 +67,7 @@ impl Arguments {
 }
 
 /// Runs a stack until it is asked to stop.
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let state = StateDir::open(arguments.state_dir.as_deref())?;
     if arguments.detach {
         return detach::run(arguments, &state);
@@ -102,7 +103,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     orphans::note(&state, &[])?;
     match outcome {
         Err(error) if !error.is::<Interrupted>() => Err(error),
-        _ => file_removed,
+        _ => file_removed.map(|()| ExitCode::SUCCESS),
     }
 }
 

@@ -24,7 +24,7 @@ async fn admin_is_closed_to_other_addresses_and_other_roles() {
         (status, body["type"].as_str().unwrap_or_default().to_owned())
     };
     let user_inside = Person::sign_in(&stack.file, "guards-user", Ipv4Addr::LOCALHOST).await;
-    assert_eq!(ask(&user_inside).await, (StatusCode::FORBIDDEN, "/problems/role-required".to_owned()));
+    assert_eq!(ask(&user_inside).await, (StatusCode::FORBIDDEN, "/problems/forbidden".to_owned()));
     let admin_outside = Person::sign_in(&stack.file, "admin", address(2)).await;
     assert_eq!(
         ask(&admin_outside).await,

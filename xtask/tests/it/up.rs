@@ -52,5 +52,5 @@ fn down_without_a_stack_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = xtask(&["down", "--state-dir", folder.path().to_str().expect("a path")]);
     assert!(output.status.success());
-    assert!(String::from_utf8_lossy(&output.stdout).contains("not running"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("nothing runs in"));
 }
