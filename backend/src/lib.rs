@@ -15,8 +15,9 @@
 //!                    └─ problem, extract, pagination, request_id, database, redis, config, clock
 //! ```
 //!
-//! A feature reads `http → service → {store, …} → model`. Between features there are two arrows: anyone may ask
-//! `auth::current_user` who is calling, and `reservations` asks `vendors` what can be booked, and when.
+//! A feature reads `http → service → {store, …} → model`. Between features there are few arrows: anyone may ask
+//! `auth::current_user` who is calling; `reservations` asks `vendors` what can be booked, and when; `demo_data` writes
+//! opening hours in the form of `vendors`.
 
 pub mod app;
 pub mod auth;

@@ -1,6 +1,7 @@
 //! The service's command line: `run`, `keys init`, `demo-data`.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use backend::app::App;
@@ -50,10 +51,20 @@ enum KeysCommand {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     telemetry::init();
-    match arguments.command {
+    match obey(arguments.command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn obey(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Run { config } => run(Config::load(&config)?).await,
         Command::Keys { command: KeysCommand::Init { config } } => {
             let dir = config::keys_dir(&config)?;
@@ -91,4 +102,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
 #[expect(clippy::print_stdout, reason = "the answer of a command goes to the terminal")]
 fn say(line: &str) {
     println!("{line}");
+}
+
+#[expect(clippy::print_stderr, reason = "the error of a command goes to the terminal")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
 }

@@ -7,7 +7,9 @@ use backend::database::Db;
 use backend::demo_data::{Summary, load};
 use backend::{read, write};
 
-use crate::harness::Stack;
+use serde_json::json;
+
+use crate::harness::{Stack, send};
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/demo");
 
@@ -40,6 +42,23 @@ async fn every_vendor_is_owned_by_an_identity_of_its_own() {
         JOIN users u ON u.id = v.owner_id AND u.role = 'vendor'
         JOIN identities i ON i.user_id = u.id AND i.provider = 'google' AND i.sub LIKE 'owner-___'";
     assert_eq!(count(&stack.db, owners).await, 200);
+}
+
+#[tokio::test]
+async fn who_signs_in_as_an_owner_is_the_vendor() {
+    let stack = Stack::start().await;
+    load(&stack.db, Path::new(SHIPPED)).await.expect("loaded");
+    let id_token = stack.mint("owner-001", "nonce").await;
+    let body = json!({"provider": "google", "id_token": id_token, "nonce": "nonce"});
+    let tokens = stack.post("/api/auth/login", body).await.expect(200);
+    let token = tokens["access_token"].as_str().expect("a token");
+    let me = send(stack.http.get(stack.url(0, "/api/me")).bearer_auth(token)).await.expect(200);
+    assert_eq!(me["role"], "vendor");
+    let owner: String = read!(&stack.db, |pool| {
+        let sql = "SELECT owner_id FROM vendors WHERE name = '머리숲 연남'";
+        sqlx::query_scalar(sql).fetch_one(pool).await.expect("found")
+    });
+    assert_eq!(me["id"], owner);
 }
 
 #[tokio::test]

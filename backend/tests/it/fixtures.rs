@@ -30,7 +30,7 @@ pub fn later(moment: EpochMillis, hours: i64) -> EpochMillis {
 
 impl Stack {
     /// A vendor of this name and category, and its owner.
-    pub async fn vendor(&self, name: &str, category: &str) -> TestVendor {
+    pub async fn open_vendor(&self, name: &str, category: &str) -> TestVendor {
         let owner = self.user("주인", access_token::Role::Vendor).await;
         let id = Uuid::now_v7().to_string();
         const VENDOR: &str = "

@@ -3,10 +3,10 @@
 #![expect(unreachable_pub, reason = "a test binary exports nothing")]
 
 mod auth;
+mod chat;
 mod demo_data;
 mod fixtures;
 #[allow(dead_code, reason = "not every test needs all of it")]
-mod chat;
 mod harness;
 mod health;
 mod problems;

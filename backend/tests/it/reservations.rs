@@ -35,7 +35,7 @@ fn count(answers: &[Answer], status: StatusCode) -> usize {
 #[tokio::test]
 async fn a_booking_is_answered_whole_and_found_again_at_its_location() {
     let stack = Stack::start_two().await;
-    let vendor = stack.vendor("vendor", "네일").await;
+    let vendor = stack.open_vendor("vendor", "네일").await;
     let service = stack.service(&vendor, 3).await;
     let user = stack.user("user", Role::User).await;
     let body =
@@ -58,7 +58,7 @@ async fn a_booking_is_answered_whole_and_found_again_at_its_location() {
 #[tokio::test]
 async fn a_taken_slot_answers_409_and_its_neighbour_is_free() {
     let stack = Stack::start_two().await;
-    let vendor = stack.vendor("vendor", "네일").await;
+    let vendor = stack.open_vendor("vendor", "네일").await;
     let service = stack.service(&vendor, 1).await;
     let user = stack.user("user", Role::User).await;
     let body = json!({"service_id": service, "starts_at": noon().to_string()});
@@ -71,7 +71,7 @@ async fn a_taken_slot_answers_409_and_its_neighbour_is_free() {
 #[tokio::test]
 async fn of_fifty_who_want_the_only_place_at_once_one_gets_it() {
     let stack = Stack::start_two().await;
-    let vendor = stack.vendor("vendor", "네일").await;
+    let vendor = stack.open_vendor("vendor", "네일").await;
     let service = stack.service(&vendor, 1).await;
     let body = json!({"service_id": service, "starts_at": noon().to_string()});
     let answers = rush(&stack, 50, &body).await;
@@ -82,7 +82,7 @@ async fn of_fifty_who_want_the_only_place_at_once_one_gets_it() {
 #[tokio::test]
 async fn of_fifty_one_gets_the_only_place_without_redis_too() {
     let mut stack = Stack::start_two().await;
-    let vendor = stack.vendor("vendor", "네일").await;
+    let vendor = stack.open_vendor("vendor", "네일").await;
     let service = stack.service(&vendor, 1).await;
     stack.stop_redis().await;
     let body = json!({"service_id": service, "starts_at": noon().to_string()});
@@ -96,7 +96,7 @@ async fn of_fifty_one_gets_the_only_place_without_redis_too() {
 #[tokio::test]
 async fn of_fifty_as_many_get_in_as_there_are_places() {
     let stack = Stack::start_two().await;
-    let vendor = stack.vendor("vendor", "필라테스").await;
+    let vendor = stack.open_vendor("vendor", "필라테스").await;
     let service = stack.service(&vendor, 8).await;
     let body = json!({"service_id": service, "starts_at": noon().to_string()});
     let answers = rush(&stack, 50, &body).await;
@@ -109,7 +109,7 @@ async fn of_fifty_as_many_get_in_as_there_are_places() {
 #[tokio::test]
 async fn what_cannot_be_booked_is_refused() {
     let stack = Stack::start().await;
-    let vendor = stack.vendor("vendor", "네일").await;
+    let vendor = stack.open_vendor("vendor", "네일").await;
     let service = stack.service(&vendor, 2).await;
     let user = stack.user("user", Role::User).await;
     let (good, past) = (noon().to_string(), later(noon(), -24 * 7).to_string());
@@ -140,7 +140,7 @@ async fn what_cannot_be_booked_is_refused() {
 #[tokio::test]
 async fn a_closed_door_cannot_be_booked() {
     let stack = Stack::start().await;
-    let vendor = stack.vendor("vendor", "네일").await;
+    let vendor = stack.open_vendor("vendor", "네일").await;
     let service = stack.service(&vendor, 1).await;
     backend::write!(&stack.db, |pool| {
         let close = sqlx::query("DELETE FROM opening_hours WHERE vendor_id = $1").bind(&vendor.id);
@@ -168,8 +168,8 @@ async fn without_a_token_nothing_is_booked_or_seen() {
 #[tokio::test]
 async fn a_reservation_is_shown_to_its_user_the_vendors_owner_and_admins_only() {
     let stack = Stack::start().await;
-    let vendor = stack.vendor("vendor", "네일").await;
-    let other_vendor = stack.vendor("other", "네일").await;
+    let vendor = stack.open_vendor("vendor", "네일").await;
+    let other_vendor = stack.open_vendor("other", "네일").await;
     let service = stack.service(&vendor, 1).await;
     let user = stack.user("user", Role::User).await;
     let body = json!({"service_id": service, "starts_at": noon().to_string()});
@@ -192,17 +192,17 @@ async fn a_reservation_is_shown_to_its_user_the_vendors_owner_and_admins_only() 
 #[tokio::test]
 async fn ones_own_reservations_come_page_by_page_the_latest_first() {
     let stack = Stack::start().await;
-    let vendor = stack.vendor("vendor", "네일").await;
+    let vendor = stack.open_vendor("vendor", "네일").await;
     let (one, two) = (stack.service(&vendor, 1).await, stack.service(&vendor, 1).await);
     let user = stack.user("user", Role::User).await;
-    // Two of them begin at the same time: the cursor must not lose one of those.
+    // Two of them begin at the same time, one on either side of a page's end: the cursor must lose neither.
     for (service, hours) in [(&one, 1), (&one, 0), (&two, 1), (&one, 3), (&one, 2)] {
         let body = json!({"service_id": service, "starts_at": later(noon(), hours).to_string()});
         stack.post_as(&user, "/api/reservations", body).await.expect(201);
     }
     let (mut starts, mut ids, mut cursor) = (Vec::new(), HashSet::new(), String::new());
     loop {
-        let page = stack.get_as(&user, &format!("/api/reservations?limit=2{cursor}")).await.expect(200);
+        let page = stack.get_as(&user, &format!("/api/reservations?limit=3{cursor}")).await.expect(200);
         for item in page["items"].as_array().expect("items") {
             starts.push(item["starts_at"].as_str().expect("a moment").to_owned());
             ids.insert(item["id"].as_str().expect("an id").to_owned());

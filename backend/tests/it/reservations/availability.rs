@@ -14,7 +14,7 @@ fn day(moment: Timestamp) -> String {
 #[tokio::test]
 async fn each_slot_tells_how_many_places_are_left() {
     let stack = Stack::start().await;
-    let vendor = stack.vendor("vendor", "네일").await;
+    let vendor = stack.open_vendor("vendor", "네일").await;
     let service = stack.service(&vendor, 3).await;
     let user = stack.user("user", Role::User).await;
     let body = json!({"service_id": service, "starts_at": noon().to_string(), "party_size": 2});
@@ -35,7 +35,7 @@ async fn each_slot_tells_how_many_places_are_left() {
 #[tokio::test]
 async fn what_has_begun_is_not_offered() {
     let stack = Stack::start().await;
-    let vendor = stack.vendor("vendor", "네일").await;
+    let vendor = stack.open_vendor("vendor", "네일").await;
     let service = stack.service(&vendor, 1).await;
     let path = format!("/api/vendors/{}/availability?service_id={service}", vendor.id);
     let before = Timestamp::now();
@@ -54,8 +54,8 @@ async fn what_has_begun_is_not_offered() {
 #[tokio::test]
 async fn questions_without_sense_are_refused() {
     let stack = Stack::start().await;
-    let vendor = stack.vendor("vendor", "네일").await;
-    let other = stack.vendor("other", "네일").await;
+    let vendor = stack.open_vendor("vendor", "네일").await;
+    let other = stack.open_vendor("other", "네일").await;
     let service = stack.service(&vendor, 1).await;
     let unknown = "0190b6a0-1111-7000-8000-000000000000";
     for (id, query, status, name) in [

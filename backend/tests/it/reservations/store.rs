@@ -24,7 +24,7 @@ struct Scene {
 impl Scene {
     async fn new(capacity: i64) -> Self {
         let stack = Stack::start().await;
-        let vendor = stack.vendor("vendor", "네일").await;
+        let vendor = stack.open_vendor("vendor", "네일").await;
         let service = stack.service(&vendor, capacity).await;
         let user = stack.user("user", Role::User).await.id;
         Self { stack, vendor, service, user }
