@@ -12,7 +12,6 @@ use std::time::Instant;
 
 use crate::test::counts::Counts;
 use crate::test::report::{Line, Outcome};
-use crate::test::run::CommandOutcome;
 use crate::test::steps::{Step, Toolbox};
 use crate::{install, terminal};
 
@@ -46,22 +45,18 @@ fn run_step(step: Step, toolbox: &Toolbox, before: &[Line], skips_fail: bool) ->
     if before.iter().any(broken) {
         return Outcome::NotRun;
     }
-    let mut succeeded = true;
     let mut counts = Counts::default();
     for command in toolbox.commands(step) {
         match run::run(command) {
-            Ok(CommandOutcome { success, counts: counted }) => {
-                succeeded &= success;
-                counts += counted;
-            }
+            Ok(outcome) => counts += outcome.all_counts(),
             Err(error) => {
                 terminal::complain(&format!("error: {error:#}"));
-                succeeded = false;
+                counts.failed += 1;
             }
         }
     }
     if skips_fail {
         counts = counts.with_skips_as_failures();
     }
-    Outcome::of(step, succeeded, counts)
+    Outcome::of(step, counts)
 }

@@ -24,14 +24,15 @@ pub(crate) struct Line {
 }
 
 impl Outcome {
-    /// Judges a step by its commands' success and its tests. A failure that no test accounts for, such as a
-    /// test that doesn't compile, counts as one; so does a test run that ran none.
-    pub(crate) fn of(step: Step, succeeded: bool, counts: Counts) -> Self {
+    /// Judges a step by its counts. A run of tests in which there were none proves nothing, and so has failed.
+    pub(crate) fn of(step: Step, counts: Counts) -> Self {
         let ran_none = step.has_tests() && counts == Counts::default();
-        if succeeded && counts.failed == 0 && !ran_none {
-            Self::Passed(counts)
+        if ran_none {
+            Self::Failed(Counts { failed: 1, ..counts })
+        } else if counts.failed > 0 {
+            Self::Failed(counts)
         } else {
-            Self::Failed(Counts { failed: counts.failed.max(1), ..counts })
+            Self::Passed(counts)
         }
     }
 
@@ -85,8 +86,8 @@ pub(crate) fn table(lines: &[Line]) -> String {
 mod tests {
     use super::*;
 
-    fn line(step: Step, succeeded: bool, passed: u64, failed: u64, skipped: u64) -> Line {
-        let outcome = Outcome::of(step, succeeded, Counts { passed, failed, skipped });
+    fn line(step: Step, passed: u64, failed: u64, skipped: u64) -> Line {
+        let outcome = Outcome::of(step, Counts { passed, failed, skipped });
         Line { step, outcome, time: Duration::from_millis(1234) }
     }
 
@@ -96,35 +97,33 @@ mod tests {
 
     #[test]
     fn the_last_line_sums_up_all_steps() {
-        let all = [line(Step::Clippy, true, 0, 0, 0), line(Step::Tests, true, 40, 0, 0)];
+        let all = [line(Step::Clippy, 0, 0, 0), line(Step::Tests, 40, 0, 0)];
         assert_eq!(last_line(&all), "40 passed, 0 failed");
-        let all = [line(Step::Tests, false, 40, 2, 1), line(Step::EndToEnd, true, 5, 0, 0)];
+        let all = [line(Step::Tests, 40, 2, 1), line(Step::EndToEnd, 5, 0, 0)];
         assert_eq!(last_line(&all), "45 passed, 2 failed, 1 skipped");
     }
 
     #[test]
-    fn a_failure_that_no_test_accounts_for_counts_as_one() {
-        assert_eq!(last_line(&[line(Step::Clippy, false, 0, 0, 0)]), "0 passed, 1 failed");
-        assert_eq!(last_line(&[line(Step::Tests, false, 3, 0, 0)]), "3 passed, 1 failed");
+    fn a_failed_check_and_a_step_that_was_not_run_count_as_failures() {
         let not_run = Line { step: Step::EndToEnd, outcome: Outcome::NotRun, time: Duration::ZERO };
-        assert_eq!(last_line(&[not_run]), "0 passed, 1 failed");
+        assert_eq!(last_line(&[line(Step::Build, 0, 1, 0), not_run]), "0 passed, 2 failed");
     }
 
     #[test]
     fn a_test_run_without_tests_is_a_failure() {
-        assert!(Outcome::of(Step::Tests, true, Counts::default()).is_failure());
-        assert!(!Outcome::of(Step::Fmt, true, Counts::default()).is_failure());
+        assert!(Outcome::of(Step::Tests, Counts::default()).is_failure());
+        assert!(!Outcome::of(Step::Fmt, Counts::default()).is_failure());
     }
 
     #[test]
     fn where_nothing_may_be_skipped_a_skip_is_a_failure() {
         let counts = Counts { passed: 3, failed: 0, skipped: 1 }.with_skips_as_failures();
-        assert!(Outcome::of(Step::Tests, true, counts).is_failure());
+        assert!(Outcome::of(Step::Tests, counts).is_failure());
     }
 
     #[test]
     fn each_step_has_its_line() {
-        let text = table(&[line(Step::Fmt, true, 0, 0, 0), line(Step::Tests, false, 3, 1, 0)]);
+        let text = table(&[line(Step::Fmt, 0, 0, 0), line(Step::Tests, 3, 1, 0)]);
         assert!(text.contains("fmt          ok           1.2 s\n"), "{text}");
         assert!(text.contains("tests        FAILED       1.2 s        3        1        0\n"), "{text}");
     }

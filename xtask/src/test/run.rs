@@ -11,8 +11,16 @@ use crate::test::counts::Counts;
 /// How a command ended.
 #[derive(Debug)]
 pub(crate) struct CommandOutcome {
-    pub(crate) success: bool,
-    pub(crate) counts: Counts,
+    success: bool,
+    counts: Counts,
+}
+
+impl CommandOutcome {
+    /// The counts, with a failure that no test accounts for, such as a test that doesn't compile, as one more.
+    pub(crate) fn all_counts(&self) -> Counts {
+        let unaccounted = u64::from(!self.success && self.counts.failed == 0);
+        Counts { failed: self.counts.failed + unaccounted, ..self.counts }
+    }
 }
 
 /// Runs `command` to its end.
@@ -86,6 +94,13 @@ mod tests {
         );
         assert!(!outcome.success);
         assert_eq!(outcome.counts, Counts { passed: 4, failed: 1, skipped: 1 });
+    }
+
+    #[test]
+    fn a_failure_that_no_test_accounts_for_counts_as_one() {
+        assert_eq!(shell("exit 101").0.all_counts(), Counts { failed: 1, ..Counts::default() });
+        let (outcome, _) = shell("echo 'test result: FAILED. 3 passed; 2 failed; 0 ignored'; exit 101");
+        assert_eq!(outcome.all_counts(), Counts { passed: 3, failed: 2, skipped: 0 });
     }
 
     #[test]
