@@ -14,6 +14,8 @@ mod file;
 /// A configuration that can be run.
 #[derive(Debug)]
 pub struct Config {
+    /// What is allowed.
+    pub mode: Mode,
     /// Where the process listens.
     pub listen: Listen,
     /// How it stops.
@@ -34,6 +36,16 @@ pub struct Config {
     pub reservations: Reservations,
     /// Chat.
     pub chat: Chat,
+}
+
+/// Where the service runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Before strangers.
+    Production,
+    /// On a developer's machine: an identity provider may vouch for anybody, in plain HTTP.
+    Development,
 }
 
 /// The addresses of the two listeners.

@@ -76,8 +76,8 @@ mod tests {
     use crate::config;
 
     fn shipped() -> (RouteTable, Vec<String>) {
-        let text = include_str!("../../config/edge.toml");
-        let policy = config::parse(text, Path::new("/")).expect("the shipped policy is valid");
+        let text = config_text::expand(include_str!("../../config/edge.toml"), |_| None).expect("defaults");
+        let policy = config::parse(&text, Path::new("/")).expect("the shipped policy is valid");
         let names = policy.limits.iter().map(|limit| limit.name.clone()).collect();
         (RouteTable::new(policy.routes), names)
     }

@@ -9,8 +9,8 @@ use secrecy::{SecretSlice, SecretString};
 use serde::Deserialize;
 
 use super::{
-    Accounts, Chat, Config, ConfigError, Database, Identity, Listen, Provider, Redis, Reservations, Shutdown,
-    Synchronous, Tokens, Vendors,
+    Accounts, Chat, Config, ConfigError, Database, Identity, Listen, Mode, Provider, Redis, Reservations,
+    Shutdown, Synchronous, Tokens, Vendors,
 };
 
 /// A key that is shorter than the hash can be guessed sooner than the hash be broken (RFC 2104, section 3).
@@ -19,6 +19,7 @@ const MIN_SECRET_BYTES: usize = 32;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
+    mode: Mode,
     listen: ListenTable,
     shutdown: ShutdownTable,
     database: DatabaseTable,
@@ -113,6 +114,10 @@ pub(super) fn read(path: &Path) -> Result<(File, PathBuf), ConfigError> {
     let fault = |text: String| ConfigError { path: path.to_owned(), faults: vec![text] };
     let absolute = std::path::absolute(path).map_err(|e| fault(e.to_string()))?;
     let text = std::fs::read_to_string(&absolute).map_err(|e| fault(e.to_string()))?;
+    let text = config_text::from_environment(&text).map_err(|unset| ConfigError {
+        path: path.to_owned(),
+        faults: unset.iter().map(|unset| format!("line {}: {unset}", unset.line)).collect(),
+    })?;
     let file = toml::from_str(&text).map_err(|e| fault(e.to_string()))?;
     Ok((file, absolute.parent().unwrap_or(Path::new("/")).to_owned()))
 }
@@ -142,6 +147,7 @@ impl File {
         let mut faults = Faults::default();
         let keys_dir = self.keys_dir(folder);
         let config = Config {
+            mode: self.mode,
             listen: Listen { api: self.listen.api, management: self.listen.management },
             shutdown: Shutdown {
                 drain: Duration::from_millis(self.shutdown.drain_ms),
@@ -150,7 +156,7 @@ impl File {
             database: database(self.database, folder, &mut faults),
             redis: redis(self.redis, folder, &mut faults),
             accounts: accounts(&self.accounts, &self.providers, &mut faults),
-            providers: providers(self.providers, &mut faults),
+            providers: providers(self.providers, self.mode, &mut faults),
             tokens: tokens(self.tokens, keys_dir, folder, &mut faults),
             vendors: Vendors { cache: Duration::from_secs(self.vendors.cache_seconds) },
             reservations: Reservations { lock: Duration::from_millis(self.reservations.lock_ms) },
@@ -239,7 +245,7 @@ fn accounts(table: &AccountsTable, providers: &[ProviderTable], faults: &mut Fau
     Accounts { admins }
 }
 
-fn providers(tables: Vec<ProviderTable>, faults: &mut Faults) -> Vec<Provider> {
+fn providers(tables: Vec<ProviderTable>, mode: Mode, faults: &mut Faults) -> Vec<Provider> {
     let mut ids = HashSet::new();
     for table in &tables {
         let key = format!("providers `{}`", table.id);
@@ -255,6 +261,12 @@ fn providers(tables: Vec<ProviderTable>, faults: &mut Faults) -> Vec<Provider> {
         let url = reqwest::Url::parse(&table.jwks_url);
         let http = url.is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         faults.require(http, &key, "jwks_url: expected an http or https URL");
+        let is_private = |url: &str| url.starts_with("https://");
+        faults.require(
+            mode == Mode::Development || (is_private(&table.issuer) && is_private(&table.jwks_url)),
+            &key,
+            "in production an issuer and its keys are reached by https:// only",
+        );
     }
     let provider = |table: ProviderTable| Provider {
         id: table.id,
@@ -283,9 +295,15 @@ fn secret(path: &Path, key: &str, faults: &mut Faults) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
-    const SHIPPED: &str = include_str!("../../../config/backend.toml");
+    /// The shipped file in an environment that has what it asks for.
+    static SHIPPED: LazyLock<String> = LazyLock::new(|| {
+        let client_id = |name: &str| (name == "GOOGLE_CLIENT_ID").then(|| "client".to_owned());
+        config_text::expand(include_str!("../../../config/backend.toml"), client_id).expect("it has all")
+    });
 
     /// A folder as the shipped configuration expects it, with `text` in `config/backend.toml`.
     fn written(text: &str) -> tempfile::TempDir {
@@ -306,7 +324,7 @@ mod tests {
 
     #[test]
     fn the_shipped_configuration_is_valid() {
-        let config = load(SHIPPED).expect("valid");
+        let config = load(&SHIPPED).expect("valid");
         assert_eq!(config.tokens.access, Duration::from_secs(900));
         assert!(config.database.url.ends_with("config/../var/daemun.db"), "{}", config.database.url);
         assert!(!format!("{config:?}").contains("0123456789abcdef"), "secrets stay out of logs");
@@ -327,6 +345,22 @@ mod tests {
     }
 
     #[test]
+    fn in_production_nobody_vouches_for_users_in_plain_http() {
+        let plain = SHIPPED.replace("https://accounts.google.com", "http://127.0.0.1:9000/google");
+        let message = load(&plain).expect_err("refused").to_string();
+        assert!(message.contains("providers `google`: in production"), "{message}");
+        load(&plain.replace("mode = \"production\"", "mode = \"development\""))
+            .expect("allowed in development");
+    }
+
+    #[test]
+    fn a_variable_that_is_asked_for_and_missing_is_told_with_its_line() {
+        let message = load(&format!("{}\n[x]\ny = \"${{DAEMUN_TEST_NOBODY_SETS_THIS}}\"", *SHIPPED));
+        let message = message.expect_err("refused").to_string();
+        assert!(message.contains("DAEMUN_TEST_NOBODY_SETS_THIS is not set"), "{message}");
+    }
+
+    #[test]
     fn an_unknown_key_is_refused_with_its_place() {
         let message = load(&SHIPPED.replace("[chat]", "[chat]\nspeed = 1")).expect_err("refused").to_string();
         assert!(message.contains("speed") && message.contains("line"), "{message}");
@@ -334,7 +368,7 @@ mod tests {
 
     #[test]
     fn the_keys_folder_is_known_before_the_secrets_are() {
-        let folder = written(SHIPPED);
+        let folder = written(&SHIPPED);
         std::fs::remove_dir_all(folder.path().join("var")).expect("removed");
         let dir = super::super::keys_dir(&folder.path().join("config/backend.toml")).expect("known");
         assert!(dir.ends_with("var/keys"), "{}", dir.display());

@@ -260,7 +260,11 @@ fn write_config(folder: &Path, provider_url: &str, change: &impl Fn(&mut toml::T
     }
     std::fs::write(folder.join("var/secrets/redis-password"), Redis::PASSWORD).expect("written");
     std::fs::write(folder.join("var/secrets/refresh-secret"), "0123456789abcdef".repeat(4)).expect("written");
-    let mut config: toml::Table = SHIPPED_CONFIG.parse().expect("the shipped configuration");
+    let client_id =
+        |name: &str| (name == "GOOGLE_CLIENT_ID").then(|| identity_provider::CLIENT_ID.to_owned());
+    let shipped = config_text::expand(SHIPPED_CONFIG, client_id).expect("it has all that it asks for");
+    let mut config: toml::Table = shipped.parse().expect("the shipped configuration");
+    config["mode"] = "development".into();
     config["listen"]["api"] = "127.0.0.1:0".into();
     config["listen"]["management"] = "127.0.0.1:0".into();
     config["shutdown"]["drain_ms"] = 0.into();

@@ -24,6 +24,12 @@ pub struct Fault {
     pub message: String,
 }
 
+impl From<config_text::Unset> for Fault {
+    fn from(unset: config_text::Unset) -> Self {
+        Self { line: unset.line, column: 1, message: unset.to_string() }
+    }
+}
+
 /// Everything that is wrong with a configuration; never empty.
 #[derive(Debug, thiserror::Error)]
 pub struct Faults {
@@ -55,10 +61,13 @@ pub fn load(path: &Path) -> Result<Policy, Faults> {
         faults: vec![Fault { line: 0, column: 0, message: format!("can't be read: {error}") }],
     })?;
     let folder = path.parent().unwrap_or(Path::new("."));
-    parse(&text, folder).map_err(|faults| Faults { file: name, faults })
+    config_text::from_environment(&text)
+        .map_err(|unset| unset.into_iter().map(Fault::from).collect())
+        .and_then(|text| parse(&text, folder))
+        .map_err(|faults| Faults { file: name, faults })
 }
 
-/// Reads the policy of a text; relative paths in it start at `folder`.
+/// Reads the policy of a text whose variables are put in already; relative paths in it start at `folder`.
 pub fn parse(text: &str, folder: &Path) -> Result<Policy, Vec<Fault>> {
     let places = Places::new(text);
     let file = toml::from_str::<file::File>(text).map_err(|error| {
@@ -90,9 +99,15 @@ impl<'a> Places<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
-    const SHIPPED: &str = include_str!("../../../config/edge.toml");
+    /// The shipped file as it is without any variable set.
+    static SHIPPED: LazyLock<String> = LazyLock::new(|| {
+        config_text::expand(include_str!("../../../config/edge.toml"), |_| None)
+            .expect("every variable has a default")
+    });
 
     fn faults(text: &str) -> Vec<String> {
         let faults = parse(text, Path::new("/")).expect_err("a faulty config");
@@ -101,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_shipped_configuration_is_valid() {
-        parse(SHIPPED, Path::new("/")).expect("valid");
+        parse(&SHIPPED, Path::new("/")).expect("valid");
     }
 
     #[test]
@@ -139,6 +154,6 @@ mod tests {
     #[test]
     fn crossing_routes_are_refused() {
         let routes = "[[routes]]\nexact = \"/x/{a}/c\"\nfiles = \"w\"\n[[routes]]\nexact = \"/x/b/{a}\"\nfiles = \"w\"\n";
-        assert!(faults(&format!("{SHIPPED}\n{routes}"))[0].contains("neither is narrower"));
+        assert!(faults(&format!("{}\n{routes}", *SHIPPED))[0].contains("neither is narrower"));
     }
 }

@@ -213,7 +213,8 @@ impl Signer {
 }
 
 fn shipped_config(backends: &[EchoBackend; 2], folder: &Path, ports: [u16; 3]) -> String {
-    let mut config = std::fs::read_to_string(shipped_path()).expect("the shipped config");
+    let shipped = std::fs::read_to_string(shipped_path()).expect("the shipped config");
+    let mut config = config_text::expand(&shipped, |_| None).expect("every variable has a default");
     let mut replace = |from: &str, to: String| {
         assert!(config.contains(from), "the shipped config has no {from}");
         config = config.replace(from, &to);

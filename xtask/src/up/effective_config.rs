@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use toml_edit::{DocumentMut, Item, TableLike, Value, value};
 
 use crate::state_dir::{self, StateDir};
@@ -13,6 +13,15 @@ use crate::workspace;
 
 /// Addresses of this machine, as configuration writes them before a port.
 const OWN_HOSTS: [&str; 5] = ["127.0.0.1:", "[::1]:", "[::]:", "0.0.0.0:", "localhost:"];
+
+/// What the shipped files take from the environment on a developer's machine: the identity provider that `up` starts
+/// vouches for everybody.
+const DEVELOPMENT: [(&str, &str); 4] = [
+    ("DAEMUN_MODE", "development"),
+    ("GOOGLE_ISSUER", "http://127.0.0.1:9000/google"),
+    ("GOOGLE_JWKS_URL", "http://127.0.0.1:9000/google/jwks.json"),
+    ("GOOGLE_CLIENT_ID", "daemun-development"),
+];
 
 /// Where relative paths of the shipped configuration lead.
 #[derive(Debug)]
@@ -102,6 +111,10 @@ const MADE: &str = "# Made by `cargo xtask up` from what is shipped in config/: 
 impl Places<'_> {
     /// A shipped file with its addresses and paths fitted to this stack.
     fn fit(&self, name: &str, text: &str) -> anyhow::Result<DocumentMut> {
+        let text = config_text::expand(text, development).map_err(|unset| {
+            let names: Vec<_> = unset.into_iter().map(|unset| unset.name).collect();
+            anyhow!("config/{name} asks for {}, which `up` does not set", names.join(", "))
+        })?;
         let mut document: DocumentMut =
             text.parse().with_context(|| format!("config/{name} is not valid TOML"))?;
         self.fit_table(document.as_table_mut()).with_context(|| format!("cannot use config/{name}"))?;
@@ -170,6 +183,10 @@ impl Places<'_> {
         let absolute = path_text(&absolute)?;
         Ok(if scheme.is_empty() { absolute } else { format!("{scheme}:{absolute}") })
     }
+}
+
+fn development(name: &str) -> Option<String> {
+    DEVELOPMENT.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
 }
 
 fn set(document: &mut DocumentMut, table: &str, key: &str, text: String) -> anyhow::Result<()> {
