@@ -20,6 +20,14 @@ struct Arguments {
     /// Where to listen; a loopback address.
     #[arg(long, default_value = "127.0.0.1:9000")]
     listen: SocketAddr,
+    /// Says that this runs in a container whose port is published on the host's loopback only; it may then listen on
+    /// the container's other addresses.
+    #[arg(long)]
+    in_container: bool,
+    /// Where browsers find it, such as `http://127.0.0.1:9000`; every issuer's name begins with it. By default where it
+    /// listens.
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
     /// The folder that keeps the issuers' keys.
     #[arg(long)]
     state_dir: PathBuf,
@@ -40,8 +48,8 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     ensure!(arguments.development, "it vouches for anybody, so it starts only with --development");
     ensure!(
-        arguments.listen.ip().is_loopback(),
-        "it vouches for anybody, so it listens on loopback only, not on {}",
+        arguments.in_container || arguments.listen.ip().is_loopback(),
+        "it vouches for anybody, so it listens on loopback only, not on {} (but see --in-container)",
         arguments.listen
     );
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -53,7 +61,10 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let listener = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
-    let base_url = format!("http://{}", listener.local_addr()?);
+    let base_url = match arguments.base_url {
+        Some(url) => url,
+        None => format!("http://{}", listener.local_addr()?),
+    };
     let router = IdentityProvider::open(&arguments.state_dir, &base_url)?.router();
     let mut terminate = signal(SignalKind::terminate())?;
     tracing::info!(%base_url, "ready");

@@ -1,22 +1,19 @@
 //! `cargo xtask up`: from a fresh clone to a running stack, and then watching over it.
 //!
 //! `detach`, `supervisor → service → {backoff, log, health}`, `programs → addresses`, `effective_config → addresses`,
-//! `certificates → validity`, `secrets`, `stack_file`, `announce`
+//! `stack_file`, `announce`
 
 mod addresses;
 mod announce;
 mod backoff;
-mod certificates;
 mod detach;
 mod effective_config;
 mod health;
 mod log;
 mod programs;
-mod secrets;
 mod service;
 mod stack_file;
 mod supervisor;
-mod validity;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -31,7 +28,7 @@ use crate::up::effective_config::EffectiveConfig;
 use crate::up::programs::{Programs, backend_name};
 use crate::up::stack_file::{Backend, Stack};
 use crate::up::supervisor::{Interrupted, Supervisor};
-use crate::{install, orphans, terminal, workspace};
+use crate::{certificates, install, orphans, secrets, terminal, workspace};
 
 /// What `up` is told.
 #[derive(Debug, clap::Args)]
@@ -84,9 +81,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Some(folder) => folder.canonicalize().with_context(|| format!("cannot use {}", folder.display()))?,
         None => step("built", workspace::build_programs)?,
     };
-    let redis_password = secrets::ensure(&state)?;
+    let secrets_dir = state.folder("secrets").context("cannot make the folder of the secrets")?;
+    let redis_password = secrets::ensure(&secrets_dir)?;
     step("prepared certificates and configuration", || {
-        certificates::ensure(&state)?;
+        let folder = state.folder("certs").context("cannot make the folder of the certificates")?;
+        certificates::ensure(&folder, &folder)?;
         config.write(&state, &redis_password)
     })?;
     let programs = Programs {
@@ -172,7 +171,7 @@ fn describe(programs: &Programs<'_>, database: &str) -> Stack {
     Stack {
         https: format!("https://localhost:{}", addresses.https.port()),
         http: format!("http://localhost:{}", addresses.http.port()),
-        ca: certificates::ca_file(state).to_string_lossy().into_owned(),
+        ca: certificates::ca_file(&state.path().join("certs")).to_string_lossy().into_owned(),
         edge_admin: format!("http://{}", addresses.edge_admin),
         backends: addresses.backends.iter().map(backend).collect(),
         redis: format!("redis://:{redis_password}@{}", addresses.redis),

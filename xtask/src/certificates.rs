@@ -12,8 +12,7 @@ use rcgen::{
     KeyUsagePurpose, SanType, date_time_ymd,
 };
 
-use crate::state_dir::{self, StateDir};
-use crate::up::validity;
+use crate::{state_dir, validity};
 
 const DAY: Duration = Duration::from_hours(24);
 const CA_LIFETIME: Duration = Duration::from_hours(24 * 3650);
@@ -32,21 +31,21 @@ struct Files {
     leaf_key: PathBuf,
 }
 
-/// Makes what is missing or about to end. Says whether anything was made.
-pub(crate) fn ensure(state: &StateDir) -> anyhow::Result<bool> {
-    let folder = state.folder("certs").context("cannot make the folder of the certificates")?;
+/// Makes what is missing or about to end: the CA in one folder, the certificate and its key in another, which may be
+/// the same. Says whether anything was made.
+pub(crate) fn ensure(ca: &Path, leaf: &Path) -> anyhow::Result<bool> {
     Files {
-        ca: folder.join("ca.pem"),
-        ca_key: folder.join("ca-key.pem"),
-        leaf: folder.join("localhost.pem"),
-        leaf_key: folder.join("localhost-key.pem"),
+        ca: ca_file(ca),
+        ca_key: ca.join("ca-key.pem"),
+        leaf: leaf.join("localhost.pem"),
+        leaf_key: leaf.join("localhost-key.pem"),
     }
     .ensure(SystemTime::now())
 }
 
-/// The path of the CA's certificate.
-pub(crate) fn ca_file(state: &StateDir) -> PathBuf {
-    state.path().join("certs/ca.pem")
+/// The CA's certificate in its folder.
+pub(crate) fn ca_file(folder: &Path) -> PathBuf {
+    folder.join("ca.pem")
 }
 
 impl Files {
