@@ -5,6 +5,8 @@
 //!
 //! `main → {up, down, test} → {state_dir, lock, orphans, install, workspace, terminal}`
 
+#[cfg(test)]
+mod budget;
 mod down;
 mod install;
 mod lock;
