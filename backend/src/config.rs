@@ -77,6 +77,8 @@ pub struct Database {
     pub readers: u32,
     /// Connections that write.
     pub writers: u32,
+    /// Pages that each connection keeps in memory, in KiB.
+    pub page_cache_kib: u32,
 }
 
 /// What a commit survives.
@@ -167,6 +169,8 @@ pub struct Reservations {
 pub struct Chat {
     /// What may wait for a slow reader before its socket is closed.
     pub send_queue_bytes: usize,
+    /// What may wait in all sockets' queues together before slow readers are closed sooner.
+    pub total_queue_bytes: usize,
     /// Sockets a process.
     pub max_connections: usize,
 }

@@ -97,6 +97,8 @@ impl Db {
                 config::Synchronous::Full => SqliteSynchronous::Full,
                 config::Synchronous::Normal => SqliteSynchronous::Normal,
             })
+            // Negative: KiB instead of pages.
+            .pragma("cache_size", format!("-{}", config.page_cache_kib))
             .busy_timeout(BUSY_TIMEOUT);
         let file = options.get_filename().to_owned();
         if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -158,6 +160,7 @@ mod tests {
             synchronous: config::Synchronous::Full,
             readers: 2,
             writers: 2,
+            page_cache_kib: 2048,
         }
     }
 

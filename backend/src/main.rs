@@ -1,4 +1,4 @@
-//! The service's command line: `run`, `keys init`, `demo-data`.
+//! The service's command line: `run`, `healthcheck`, `keys init`, `demo-data`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use backend::app::App;
 use backend::auth::keys;
 use backend::config::{self, Config};
 use backend::database::Db;
-use backend::{demo_data, telemetry};
+use backend::{demo_data, health, telemetry};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -24,6 +24,11 @@ struct Arguments {
 enum Command {
     /// Serves until SIGTERM or SIGINT.
     Run {
+        /// The configuration, such as config/backend.toml.
+        config: PathBuf,
+    },
+    /// Asks the service that runs with this configuration whether it is ready.
+    Healthcheck {
         /// The configuration, such as config/backend.toml.
         config: PathBuf,
     },
@@ -66,6 +71,7 @@ async fn main() -> ExitCode {
 async fn obey(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run { config } => run(Config::load(&config)?).await,
+        Command::Healthcheck { config } => health::ask(&Config::load(&config)?).await,
         Command::Keys { command: KeysCommand::Init { config } } => {
             let dir = config::keys_dir(&config)?;
             match keys::init(&dir)? {

@@ -3,7 +3,7 @@
 //! The rooms, and what each may import:
 //!
 //! ```text
-//! main      → server, config
+//! main      → server, healthcheck, config      healthcheck → upstream, config
 //! server    → gateway, admin, redirect, tls, key_refresh, upstream, guards, metrics, config
 //! gateway   → context, target, request, client_ip, path, routes, guards, upstream, files, headers, problem,
 //!             access_log, metrics, redirect, config
@@ -28,6 +28,7 @@ pub mod files;
 pub mod gateway;
 pub mod guards;
 pub mod headers;
+pub mod healthcheck;
 pub mod key_refresh;
 pub mod metrics;
 pub mod path;

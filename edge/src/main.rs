@@ -1,4 +1,4 @@
-//! `edge run CONFIG`, `edge check CONFIG`.
+//! `edge run CONFIG`, `edge check CONFIG`, `edge healthcheck CONFIG`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,11 +22,16 @@ enum Command {
     Run { config: PathBuf },
     /// Print everything that is wrong with a configuration
     Check { config: PathBuf },
+    /// Ask the edge that runs with this configuration whether it serves
+    Healthcheck { config: PathBuf },
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run { config } => run(&config),
+        Command::Healthcheck { config } => {
+            edge::config::load(&config).map_err(Into::into).and_then(|policy| edge::healthcheck::run(&policy))
+        }
         Command::Check { config } => edge::config::load(&config).map(drop).map_err(Into::into),
     };
     match result {

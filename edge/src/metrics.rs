@@ -25,7 +25,22 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
         "edge_token_key_refresh_failures_total",
         "Times that no server gave a key set"
     );
+    metrics::describe_gauge!("process_resident_memory_bytes", "What this process has in memory");
+    metrics::describe_gauge!(
+        "process_memory_limit_bytes",
+        "What its control group allows; absent without a limit"
+    );
     Ok(handle)
+}
+
+/// Notes how much memory the process uses, and how much it may.
+pub fn record_memory() {
+    if let Some(bytes) = memory_limit::resident_bytes() {
+        metrics::gauge!("process_resident_memory_bytes").set(bytes as f64);
+    }
+    if let Some(bytes) = memory_limit::limit_bytes() {
+        metrics::gauge!("process_memory_limit_bytes").set(bytes as f64);
+    }
 }
 
 /// Counts an answered request. `route` is the route's pattern, so that labels are as many as the policy has routes.

@@ -105,6 +105,7 @@ impl BackgroundService for Housekeeper {
             tokio::select! {
                 _ = every.tick() => {
                     self.guards.rate_limits().sweep();
+                    metrics::record_memory();
                     self.prometheus.run_upkeep();
                 }
                 _ = shutdown.changed() => return,

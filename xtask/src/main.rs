@@ -6,6 +6,8 @@
 //! `main → {up, down, prepare, test} → {certificates → validity, secrets, lock, orphans, install, state_dir, workspace,
 //! terminal}`
 
+#[cfg(test)]
+mod budget;
 mod certificates;
 mod down;
 mod install;

@@ -167,6 +167,7 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use super::super::outbox::QueueSpace;
     use super::*;
     use crate::clock::EpochMillis;
 
@@ -184,7 +185,7 @@ mod tests {
     #[tokio::test]
     async fn messages_reach_a_socket_once_and_in_order() {
         let hub = Arc::new(Hub::new(1));
-        let (outbox, frames) = Outbox::new(10_000);
+        let (outbox, frames) = Outbox::new(10_000, QueueSpace::new(10_000));
         let connection = Connection::new("u".into(), outbox, vec![("r".into(), 4)]);
         let mut registration = Hub::register(&hub, connection, frames, hub.reserve().expect("a place"));
         let members = Members { user_id: "u".into(), owner_id: None };

@@ -15,7 +15,7 @@ use crate::redis::{Redis, RedisError, keys};
 use super::broker::Broker;
 use super::hub::{Connection, Hub, MAX_TRACKED_ROOMS, Registration};
 use super::model::{Message, Room, ServerFrame};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, QueueSpace};
 use super::store::{self, Draft};
 use super::ticket::{self, Tickets};
 
@@ -36,6 +36,7 @@ struct Inner {
     db: Db,
     redis: Redis,
     config: config::Chat,
+    queue_space: QueueSpace,
     hub: Arc<Hub>,
     broker: Broker,
     tickets: Tickets,
@@ -98,6 +99,7 @@ impl Chat {
         Ok(Self(Arc::new(Inner {
             tickets: Tickets::new(config.tokens.refresh_secret()),
             config: config.chat,
+            queue_space: QueueSpace::new(config.chat.total_queue_bytes),
             catch_ups: tokio::sync::Semaphore::new(CATCH_UPS_AT_ONCE),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
@@ -251,7 +253,7 @@ impl Chat {
     /// a client which sees the connection open misses nothing.
     pub(super) async fn connect(&self, user: &CurrentUser) -> Result<Registration, ChatError> {
         let place = self.0.hub.reserve().ok_or(ChatError::TooManyConnections)?;
-        let (outbox, frames) = Outbox::new(self.0.config.send_queue_bytes);
+        let (outbox, frames) = Outbox::new(self.0.config.send_queue_bytes, self.0.queue_space.clone());
         let last_seqs = self.last_seqs(&user.id).await?;
         let connection = Connection::new(user.id.clone(), outbox, last_seqs);
         let registration = Hub::register(&self.0.hub, connection, frames, place);

@@ -53,6 +53,7 @@ struct DatabaseTable {
     synchronous: Synchronous,
     readers: u32,
     writers: u32,
+    page_cache_kib: u32,
 }
 
 #[derive(Deserialize)]
@@ -106,6 +107,7 @@ struct ReservationsTable {
 #[serde(deny_unknown_fields)]
 struct ChatTable {
     send_queue_bytes: usize,
+    total_queue_bytes: usize,
     max_connections: usize,
 }
 
@@ -162,6 +164,7 @@ impl File {
             reservations: Reservations { lock: Duration::from_millis(self.reservations.lock_ms) },
             chat: Chat {
                 send_queue_bytes: self.chat.send_queue_bytes,
+                total_queue_bytes: self.chat.total_queue_bytes,
                 max_connections: self.chat.max_connections,
             },
         };
@@ -176,6 +179,11 @@ impl File {
             config.chat.send_queue_bytes >= 64 * 1024,
             "chat.send_queue_bytes",
             "expected at least 65536, room for two of the largest messages",
+        );
+        faults.require(
+            config.chat.total_queue_bytes >= config.chat.send_queue_bytes,
+            "chat.total_queue_bytes",
+            "expected at least chat.send_queue_bytes",
         );
         faults.require(config.chat.max_connections > 0, "chat.max_connections", "expected at least 1");
         if faults.0.is_empty() { Ok(config) } else { Err(faults.0) }
@@ -194,7 +202,18 @@ fn database(table: DatabaseTable, folder: &Path, faults: &mut Faults) -> Databas
     };
     faults.require((1..=64).contains(&table.readers), "database.readers", "expected 1 to 64");
     faults.require((1..=8).contains(&table.writers), "database.writers", "expected 1 to 8");
-    Database { url, synchronous: table.synchronous, readers: table.readers, writers: table.writers }
+    faults.require(
+        (64..=1024 * 1024).contains(&table.page_cache_kib),
+        "database.page_cache_kib",
+        "expected 64 to 1048576",
+    );
+    Database {
+        url,
+        synchronous: table.synchronous,
+        readers: table.readers,
+        writers: table.writers,
+        page_cache_kib: table.page_cache_kib,
+    }
 }
 
 fn redis(table: RedisTable, folder: &Path, faults: &mut Faults) -> Redis {

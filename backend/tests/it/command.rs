@@ -35,6 +35,26 @@ async fn a_configuration_that_cannot_be_used_ends_the_start_with_every_fault() {
 }
 
 #[tokio::test]
+async fn a_health_check_tells_a_ready_backend_from_one_that_is_gone() {
+    let mut stack = Stack::start().await;
+    let config = stack.folder().join("config/backend.toml");
+    let management = stack.management_url(0, "").replace("http://", "");
+    let text = std::fs::read_to_string(&config).expect("read");
+    let text = text.replace("management = \"127.0.0.1:0\"", &format!("management = \"{management}\""));
+    std::fs::write(&config, text).expect("written");
+    let config = config.to_str().expect("text").to_owned();
+    let check = async || {
+        let config = config.clone();
+        tokio::task::spawn_blocking(move || backend(&["healthcheck", &config])).await.expect("run")
+    };
+    assert!(check().await.status.success());
+    stack.take_backend(0).stop().await;
+    let output = check().await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+}
+
+#[tokio::test]
 async fn a_backend_ends_in_order_when_asked_to() {
     let stack = Stack::start().await;
     let config = stack.folder().join("config/backend.toml");

@@ -21,6 +21,16 @@ async fn a_backend_is_ready_when_its_database_answers_even_without_redis() {
 }
 
 #[tokio::test]
+async fn a_backend_says_what_it_uses_of_its_memory() {
+    let stack = Stack::start().await;
+    let info = send(stack.http.get(stack.management_url(0, "/actuator/info"))).await.expect(200);
+    assert_eq!(info["build"]["name"], "backend");
+    let resident = info["process"]["resident_memory_bytes"].as_u64().expect("a number");
+    assert!(resident > 1 << 20, "{info}");
+    assert!(info["process"].get("memory_limit_bytes").is_some(), "{info}");
+}
+
+#[tokio::test]
 async fn a_backend_that_stops_says_so_before_it_stops_answering() {
     let mut stack = Stack::with_config(1, |config| config["shutdown"]["drain_ms"] = 1500.into()).await;
     let readiness = stack.management_url(0, "/actuator/health/readiness");

@@ -10,7 +10,7 @@ const GROUND: &[&str] =
 
 /// Rooms and what else each may import, besides itself. `a::b` allows only that part of a room.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("main", &["app", "auth::keys", "config", "database", "demo_data", "telemetry"]),
+    ("main", &["app", "auth::keys", "config", "database", "demo_data", "health", "telemetry"]),
     ("app", &["auth", "chat", "health", "reservations", "server", "vendors"]),
     ("server", &[]),
     ("health", &[]),

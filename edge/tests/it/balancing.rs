@@ -87,8 +87,9 @@ async fn with_both_backends_down_the_answer_is_503_at_once() {
 }
 
 #[tokio::test]
-async fn a_stopped_edge_ends_by_itself() {
+async fn a_stopped_edge_ends_by_itself_and_its_health_check_says_so() {
     let mut edge = Edge::start().await;
+    assert!(edge.healthcheck().status.success());
     let status = Command::new("kill").args(["-TERM", &edge.pid().to_string()]).status().expect("kill runs");
     assert!(status.success());
     let started = std::time::Instant::now();
@@ -96,4 +97,7 @@ async fn a_stopped_edge_ends_by_itself() {
         assert!(started.elapsed().as_secs() < 20, "still running");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
+    let output = edge.healthcheck();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
 }

@@ -36,7 +36,7 @@ pub(crate) struct Edge {
     pub(crate) signer: Signer,
     pub(crate) certificate: String,
     process: Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Edge {
@@ -65,7 +65,7 @@ impl Edge {
             signer,
             certificate,
             process,
-            _folder: folder,
+            folder,
         };
         edge.wait_until("it serves and has keys", async || {
             let metrics = edge.admin_text("/metrics").await;
@@ -149,6 +149,12 @@ impl Edge {
     /// Whether the process still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.process.try_wait().expect("a child of ours").is_none()
+    }
+
+    /// What `edge healthcheck` says of it.
+    pub(crate) fn healthcheck(&self) -> std::process::Output {
+        let config = self.folder.path().join("edge.toml");
+        Command::new(env!("CARGO_BIN_EXE_edge")).arg("healthcheck").arg(config).output().expect("it runs")
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and what each may import, as `src/lib.rs` draws it.
-const ARROWS: [(&str, &[&str]); 21] = [
-    ("main", &["server", "config"]),
+const ARROWS: [(&str, &[&str]); 22] = [
+    ("main", &["server", "healthcheck", "config"]),
+    ("healthcheck", &["upstream", "config"]),
     (
         "server",
         &["gateway", "admin", "redirect", "tls", "key_refresh", "upstream", "guards", "metrics", "config"],
