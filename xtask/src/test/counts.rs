@@ -22,12 +22,12 @@ impl Counts {
     /// What `line` says, if it is a runner's summary.
     pub(crate) fn from_line(line: &str) -> Option<Self> {
         let line = without_colours(line);
-        let line = line.trim();
+        // Indented, it is what a failed test has said, which nextest repeats.
         if let Some(summary) = line.strip_prefix("test result: ") {
             let (_, numbers) = summary.split_once(". ")?;
             return Some(Self::sum_of(numbers.split(';')));
         }
-        let (_, numbers) = line.strip_prefix("Summary [")?.split_once(" run: ")?;
+        let (_, numbers) = line.trim().strip_prefix("Summary [")?.split_once(" run: ")?;
         Some(Self::sum_of(numbers.split(',')))
     }
 
@@ -98,9 +98,15 @@ mod tests {
 
     #[test]
     fn other_lines_are_no_summary() {
-        for line in
-            ["", "running 3 tests", "test a ... ok", "error: test run failed", "    Summary of changes"]
-        {
+        let repeated = "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured";
+        for line in [
+            "",
+            "running 3 tests",
+            "test a ... ok",
+            "error: test run failed",
+            "    Summary of changes",
+            repeated,
+        ] {
             assert_eq!(Counts::from_line(line), None, "{line}");
         }
     }
