@@ -17,9 +17,18 @@ const NEEDED: [(&str, &str); 4] = [
     ("redis-server", "redis-server"),
 ];
 
-/// Installs what is missing.
+/// Installs what of that is missing.
 pub(crate) fn missing_programs() -> anyhow::Result<()> {
-    let packages = missing_packages(is_installed);
+    missing(&NEEDED)
+}
+
+/// Installs what is missing of these: programs, and the packages that hold them.
+pub(crate) fn missing(needed: &[(&str, &'static str)]) -> anyhow::Result<()> {
+    packages(&missing_packages(needed, is_installed))
+}
+
+/// Installs these packages.
+pub(crate) fn packages(packages: &[&str]) -> anyhow::Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
@@ -29,12 +38,15 @@ pub(crate) fn missing_programs() -> anyhow::Result<()> {
     };
     terminal::say(&format!("installing {list}"));
     apt(prefix, &["update"], &[])?;
-    apt(prefix, &["install", "--yes", "--no-install-recommends"], &packages)
+    apt(prefix, &["install", "--yes", "--no-install-recommends"], packages)
 }
 
-fn missing_packages(is_installed: impl Fn(&str) -> bool) -> Vec<&'static str> {
+fn missing_packages(
+    needed: &[(&str, &'static str)],
+    is_installed: impl Fn(&str) -> bool,
+) -> Vec<&'static str> {
     let mut packages: Vec<_> =
-        NEEDED.iter().filter(|(program, _)| !is_installed(program)).map(|(_, package)| *package).collect();
+        needed.iter().filter(|(program, _)| !is_installed(program)).map(|(_, package)| *package).collect();
     packages.dedup();
     packages
 }
@@ -58,7 +70,9 @@ fn root_prefix() -> Option<&'static [&'static str]> {
 }
 
 fn apt(prefix: &[&str], action: &[&str], packages: &[&str]) -> anyhow::Result<()> {
-    let words = prefix.iter().chain(&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"]);
+    // Another installation may be under way: it is waited for.
+    let wait = ["apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=300"];
+    let words = prefix.iter().chain(&["env", "DEBIAN_FRONTEND=noninteractive"]).chain(&wait);
     let mut words = words.chain(action).chain(packages);
     let program = words.next().expect("`env` is always among the words");
     let status = Command::new(program)
@@ -76,8 +90,8 @@ mod tests {
 
     #[test]
     fn each_missing_package_is_named_once() {
-        assert_eq!(missing_packages(|_| false), ["build-essential", "cmake", "redis-server"]);
-        assert_eq!(missing_packages(|program| program != "cmake"), ["cmake"]);
-        assert!(missing_packages(|_| true).is_empty());
+        assert_eq!(missing_packages(&NEEDED, |_| false), ["build-essential", "cmake", "redis-server"]);
+        assert_eq!(missing_packages(&NEEDED, |program| program != "cmake"), ["cmake"]);
+        assert!(missing_packages(&NEEDED, |_| true).is_empty());
     }
 }

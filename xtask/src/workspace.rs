@@ -40,6 +40,11 @@ pub(crate) fn build_programs() -> anyhow::Result<PathBuf> {
 
 /// The folder that `build_command` builds into.
 pub(crate) fn release_dir() -> anyhow::Result<PathBuf> {
+    Ok(target_dir()?.join("release"))
+}
+
+/// The folder for all that is built.
+pub(crate) fn target_dir() -> anyhow::Result<PathBuf> {
     let output = cargo()
         .args(["metadata", "--no-deps", "--format-version", "1"])
         .output()
@@ -50,5 +55,5 @@ pub(crate) fn release_dir() -> anyhow::Result<PathBuf> {
     let metadata: serde_json::Value =
         serde_json::from_slice(&output.stdout).context("cargo metadata is not JSON")?;
     let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
-    Ok(Path::new(target).join("release"))
+    Ok(target.into())
 }

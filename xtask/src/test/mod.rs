@@ -1,13 +1,15 @@
 //! `cargo xtask test`: runs every check and test, goes on after a failure, and ends with a table of all.
 //!
-//! `steps` knows what to run, `run` runs a command and counts its tests by `counts`, `report` prints the table.
+//! `steps` knows what to run, `run` runs a command and counts its tests by `counts`, `containers` brings up what the
+//! tests of the containers need, `report` prints the table.
 
+mod containers;
 mod counts;
 mod report;
 mod run;
 mod steps;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use crate::test::counts::Counts;
@@ -45,18 +47,27 @@ fn run_step(step: Step, toolbox: &Toolbox, before: &[Line], skips_fail: bool) ->
     if before.iter().any(broken) {
         return Outcome::NotRun;
     }
-    let mut counts = Counts::default();
-    for command in toolbox.commands(step) {
-        match run::run(command) {
-            Ok(outcome) => counts += outcome.all_counts(),
-            Err(error) => {
-                terminal::complain(&format!("error: {error:#}"));
-                counts.failed += 1;
-            }
-        }
-    }
+    let mut counts = if step == Step::Containers {
+        containers::run(toolbox.commands(step), toolbox.bin_dir()).unwrap_or_else(failure)
+    } else {
+        run_all(toolbox.commands(step))
+    };
     if skips_fail {
         counts = counts.with_skips_as_failures();
     }
     Outcome::of(step, counts)
+}
+
+/// Runs the commands, each even after one has failed.
+fn run_all(commands: Vec<Command>) -> Counts {
+    let mut counts = Counts::default();
+    for command in commands {
+        counts += run::run(command).map_or_else(failure, |outcome| outcome.all_counts());
+    }
+    counts
+}
+
+fn failure(error: anyhow::Error) -> Counts {
+    terminal::complain(&format!("error: {error:#}"));
+    Counts { failed: 1, ..Counts::default() }
 }

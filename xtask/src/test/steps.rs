@@ -1,7 +1,7 @@
 //! The steps of a full test, in their order, and the commands that each consists of.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::ValueEnum;
@@ -26,6 +26,8 @@ pub(crate) enum Step {
     Build,
     /// The whole stack, through its front door.
     EndToEnd,
+    /// The same in containers; only when it is asked for.
+    Containers,
 }
 
 impl fmt::Display for Step {
@@ -37,6 +39,7 @@ impl fmt::Display for Step {
             Self::Tests => "tests",
             Self::Build => "build",
             Self::EndToEnd => "end-to-end",
+            Self::Containers => "containers",
         })
     }
 }
@@ -44,19 +47,20 @@ impl fmt::Display for Step {
 impl Step {
     /// Whether the step runs tests that are counted.
     pub(crate) fn has_tests(self) -> bool {
-        matches!(self, Self::Tests | Self::EndToEnd)
+        matches!(self, Self::Tests | Self::EndToEnd | Self::Containers)
     }
 
     /// The step whose result this one works with.
     pub(crate) fn needs(self) -> Option<Self> {
-        (self == Self::EndToEnd).then_some(Self::Build)
+        matches!(self, Self::EndToEnd | Self::Containers).then_some(Self::Build)
     }
 }
 
-/// All steps, or those that are asked for and what they need, in their order.
+/// All steps but the one that needs a container engine, or those that are asked for and what they need, in their order.
 pub(crate) fn to_run(asked: &[Step]) -> Vec<Step> {
     let is_wanted = |step: &Step| {
-        asked.is_empty() || asked.iter().any(|asked| asked == step || asked.needs() == Some(*step))
+        (asked.is_empty() && *step != Step::Containers)
+            || asked.iter().any(|asked| asked == step || asked.needs() == Some(*step))
     };
     Step::value_variants().iter().copied().filter(is_wanted).collect()
 }
@@ -78,11 +82,20 @@ impl Toolbox {
         Ok(Self { has_nextest, bin_dir: workspace::release_dir()? })
     }
 
+    /// The folder that holds the programs once they are built.
+    pub(crate) fn bin_dir(&self) -> &Path {
+        &self.bin_dir
+    }
+
     /// The commands of a step; all are run, even after one has failed.
     pub(crate) fn commands(&self, step: Step) -> Vec<Command> {
         match step {
             Step::Fmt => vec![cargo("fmt --all -- --check")],
-            Step::Clippy => vec![cargo("clippy --workspace --all-targets -- -D warnings")],
+            // Tests that run only when they are named are no part of all targets.
+            Step::Clippy => vec![
+                cargo("clippy --workspace --all-targets -- -D warnings"),
+                cargo("clippy --package xtask --test containers -- -D warnings"),
+            ],
             Step::Doc => {
                 let mut doc = cargo("doc --workspace --no-deps --document-private-items");
                 doc.env("RUSTDOCFLAGS", "-D warnings");
@@ -102,6 +115,13 @@ impl Toolbox {
                 let mut tests = self.tests("--package xtask --test it");
                 tests.env(BIN_DIR, &self.bin_dir);
                 vec![tests]
+            }
+            // One after the other: some of them take the whole stack down.
+            Step::Containers if self.has_nextest => {
+                vec![self.tests("--package xtask --test containers --test-threads 1")]
+            }
+            Step::Containers => {
+                vec![cargo("test --package xtask --test containers --no-fail-fast -- --test-threads 1")]
             }
         }
     }
@@ -123,8 +143,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_names_every_step_runs_in_order() {
-        assert_eq!(to_run(&[]), Step::value_variants());
+    fn without_names_every_step_that_needs_no_engine_runs_in_order() {
+        let without_engine: Vec<_> =
+            Step::value_variants().iter().copied().filter(|step| *step != Step::Containers).collect();
+        assert_eq!(to_run(&[]), without_engine);
+        assert_eq!(to_run(&[Step::Containers]), [Step::Build, Step::Containers]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A person with a browser: an address, a token, HTTPS that trusts the stack's CA, a chat socket.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -122,7 +123,8 @@ impl Person {
         let mut request = url.into_client_request().expect("a request");
         let bearer = format!("Bearer {}", self.access_token);
         request.headers_mut().insert("authorization", bearer.parse().expect("a value"));
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port_of(api))).await.expect("a connection");
+        let address = api.strip_prefix("http://").expect("a URL");
+        let stream = TcpStream::connect(address).await.expect("a connection");
         let (socket, _) = client_async(request, stream).await.expect("a socket");
         Chat::over(socket)
     }
@@ -198,7 +200,11 @@ pub(crate) fn port_of(url: &str) -> u16 {
     url.trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
 }
 
-/// A loopback address that isn't the first.
+/// A loopback address that isn't the first. Each test has its own network of them: tests of one stack share no limit.
 pub(crate) fn address(last: u8) -> Ipv4Addr {
-    Ipv4Addr::new(127, 0, 7, last)
+    let mut hasher = DefaultHasher::new();
+    // The test's name.
+    std::thread::current().name().hash(&mut hasher);
+    let [second, third, ..] = hasher.finish().to_le_bytes();
+    Ipv4Addr::new(127, second.max(1), third, last)
 }

@@ -4,6 +4,7 @@
 
 mod booking;
 mod client;
+mod exposure;
 mod guards;
 mod restart;
 mod stack;
