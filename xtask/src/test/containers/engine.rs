@@ -1,7 +1,6 @@
 //! A container engine: the one that runs, or one that is started here and stopped at the end.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,11 +12,12 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use crate::install;
 use crate::terminal;
+use crate::test::containers::firewall::Firewall;
 use crate::test::containers::{run_silently, succeeds};
 
 /// How long the engine may take to answer, and to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Where Docker's own command finds its plugins beside its configuration; packages put them into the last two.
+/// What Docker's own command finds beside its configuration.
 const PLUGINS: [&str; 2] = ["docker-compose", "docker-buildx"];
 /// Debian's first release that has the plugins; its packages run on the one before.
 const RELEASE_WITH_PLUGINS: &str = "trixie";
@@ -36,7 +36,7 @@ struct Started {
     /// For sockets and the like; short, because a socket's path must be.
     runtime: PathBuf,
     /// The firewall as it was: the engine leaves its rules behind.
-    firewall: Vec<(&'static str, Vec<u8>)>,
+    firewall: Firewall,
 }
 
 impl Engine {
@@ -136,10 +136,7 @@ impl Started {
         fs::create_dir_all(&runtime).with_context(|| format!("cannot make {}", runtime.display()))?;
         let log = folder.join("dockerd.log");
         let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let firewall = [("iptables-save", "iptables-restore"), ("ip6tables-save", "ip6tables-restore")]
-            .into_iter()
-            .filter_map(|(save, restore)| Some((restore, Command::new(save).output().ok()?.stdout)))
-            .collect();
+        let firewall = Firewall::save();
         let dockerd = Command::new("dockerd")
             .arg("--host")
             .arg(format!("unix://{}", runtime.join("docker.sock").display()))
@@ -191,12 +188,9 @@ impl Started {
             sleep(Duration::from_millis(100));
         }
         let _ = Command::new("ip").args(["link", "delete", "docker0"]).output();
-        for (restore, rules) in &self.firewall {
-            let mut command =
-                Command::new(restore).stdin(Stdio::piped()).spawn().context("cannot run iptables")?;
-            command.stdin.take().context("iptables takes no rules")?.write_all(rules)?;
-            command.wait()?;
-        }
+        self.firewall.restore()?;
+        // The network namespace that containers on the host's network shared.
+        let _ = Command::new("umount").arg(self.runtime.join("exec/netns/default")).output();
         fs::remove_dir_all(&self.runtime).with_context(|| format!("cannot remove {}", self.runtime.display()))
     }
 }

@@ -1,9 +1,10 @@
 //! `cargo xtask test containers`: the images, the compose files, and the product in its containers.
 //!
-//! `engine` finds or starts a container engine, `images` makes what the images are built upon, `linters` checks the
+//! `engine → firewall` finds or starts a container engine, `images` makes what the images are built upon, `linters` checks the
 //! files, `project` brings the product up under a name and ports of its own. Whatever is started here is stopped.
 
 mod engine;
+mod firewall;
 mod images;
 mod linters;
 mod project;
