@@ -3,7 +3,9 @@
 //! The rooms, and what each may import:
 //!
 //! ```text
-//! main      → server, healthcheck, config      healthcheck → upstream, config
+//! main      → server, explain, healthcheck, config
+//! explain   → config, client_ip, path, routes, guards, request, redirect, problem
+//! healthcheck → upstream, config
 //! server    → gateway, admin, redirect, tls, key_refresh, upstream, guards, metrics, config
 //! gateway   → context, target, request, client_ip, path, routes, guards, upstream, files, headers, problem,
 //!             access_log, metrics, redirect, config
@@ -24,6 +26,7 @@ pub mod admin;
 pub mod client_ip;
 pub mod config;
 pub mod context;
+pub mod explain;
 pub mod files;
 pub mod gateway;
 pub mod guards;

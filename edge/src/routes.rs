@@ -41,6 +41,12 @@ impl RouteTable {
             .map(|decisive| Matched { table: self, decisive, method })
     }
 
+    /// All routes, the most specific first, each with those that hold along its path.
+    pub fn all(&self) -> impl Iterator<Item = (&Route, Vec<&Route>)> {
+        let along = |chain: &Vec<usize>| chain.iter().map(|index| &self.routes[*index]).collect();
+        self.routes.iter().zip(self.chains.iter().map(along))
+    }
+
     /// The route of an index that [`Matched::index`] gave.
     pub fn get(&self, index: usize) -> &Route {
         &self.routes[index]

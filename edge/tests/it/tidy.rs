@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and what each may import, as `src/lib.rs` draws it.
-const ARROWS: [(&str, &[&str]); 22] = [
-    ("main", &["server", "healthcheck", "config"]),
+const ARROWS: [(&str, &[&str]); 23] = [
+    ("main", &["server", "explain", "healthcheck", "config"]),
+    ("explain", &["config", "client_ip", "path", "routes", "guards", "request", "redirect", "problem"]),
     ("healthcheck", &["upstream", "config"]),
     (
         "server",
