@@ -186,6 +186,15 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_limits_nothing_is_refused() {
+        for (requests, seconds) in [("0", "60"), ("10", "0"), ("4000000000", "1")] {
+            let limit = format!("[limits.login]\nrequests = {requests}\nseconds = {seconds}\n");
+            let told = faults(&SHIPPED.replace("[limits.login]\nrequests = 10\nseconds = 60\n", &limit));
+            assert!(told.iter().all(|fault| fault.contains("limit `login`")), "{told:#?}");
+        }
+    }
+
+    #[test]
     fn a_value_that_cannot_be_read_is_not_told_again_as_missing() {
         let told = faults(&SHIPPED.replace("grace_seconds = 2", "grace_seconds = \"two\""));
         assert_eq!(told.len(), 1, "{told:#?}");

@@ -79,6 +79,10 @@ impl RateLimits {
     ) -> Verdict {
         let client = client_key(request.client);
         for index in matched.along_the_path().flat_map(|route| &route.limits) {
+            // Two routes along the path may name the same limit: the request counts in it once.
+            if quotas.iter().any(|quota| quota.limit == *index) {
+                continue;
+            }
             match self.charge(*index, client) {
                 Ok(quota) => quotas.push(quota),
                 Err(quota) => {
