@@ -9,6 +9,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,12 +28,17 @@ use crate::problem::{self, Problem};
 use crate::redirect::host_name;
 use crate::request::RequestView;
 use crate::routes::{Matched, RouteTable};
-use crate::target::{authority, is_canonical, raw_path, with_path};
+use crate::target::{authority, check_size, is_canonical, raw_path, with_path};
 use crate::upstream::Pool;
 use crate::{access_log, files, headers, metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// How long a client's connection may be idle between requests.
+pub(crate) const CLIENT_IDLE: Duration = Duration::from_secs(60);
+/// How long a client may take to accept more of an answer.
+const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The gateway of a policy.
 pub struct Gateway {
@@ -62,6 +68,7 @@ impl Gateway {
         if matches!(request.method, Method::CONNECT | Method::TRACE) {
             return Err(refuse(Problem::method_not_allowed()));
         }
+        check_size(request).map_err(refuse)?;
         let authority = authority(request).map_err(refuse)?;
         if !self.policy.hosts.iter().any(|host| host.eq_ignore_ascii_case(host_name(authority))) {
             return Err(refuse(Problem::misdirected()));
@@ -186,7 +193,10 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        context.started = std::time::Instant::now();
+        context.started = Instant::now();
+        // Pingora would wait for the next request, and for a client that doesn't read, without an end.
+        session.set_keepalive(Some(CLIENT_IDLE.as_secs()));
+        session.as_downstream_mut().set_write_timeout(Some(CLIENT_WRITE_TIMEOUT));
         let peer = session
             .client_addr()
             .and_then(|address| address.as_inet())
@@ -305,11 +315,18 @@ impl ProxyHttp for Gateway {
         let entry = access_log::Entry {
             method: session.req_header().method.as_str(),
             route: &route,
-            has_secret: pattern.is_some_and(crate::config::Pattern::has_secret),
+            has_secret: self.routes.has_secret(&context.path),
             status,
             sent_bytes: session.body_bytes_sent(),
         };
         access_log::write(context, &entry);
+    }
+
+    /// What Pingora's own warnings say of a request: never its query, which may hold a ticket.
+    fn request_summary(&self, session: &Session, context: &Context) -> String {
+        let route = context.route.map(|index| self.routes.get(index).pattern.to_string());
+        let route = route.as_deref().unwrap_or("-");
+        format!("{} {route}, request {}", session.req_header().method, context.request_id)
     }
 
     /// A client that goes away is no error of ours; the access log has it.

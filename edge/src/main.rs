@@ -94,7 +94,9 @@ fn run(config: &Path) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
         EnvFilter::new("info,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=off")
     });
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+    // A full disk must not end the edge.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false);
+    builder.json().flatten_event(true).with_env_filter(filter).init();
     edge::server::run(config::load(config)?)
 }
 

@@ -57,8 +57,10 @@ fn root_prefix() -> Option<&'static [&'static str]> {
     sudo.status().is_ok_and(|status| status.success()).then_some(&["sudo", "-n"])
 }
 
+/// Runs apt-get. `RUNLEVEL=1` keeps it from starting the services that it installs: the stack runs a Redis of its own.
 fn apt(prefix: &[&str], action: &[&str], packages: &[&str]) -> anyhow::Result<()> {
-    let words = prefix.iter().chain(&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"]);
+    let words =
+        prefix.iter().chain(&["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "--quiet"]);
     let mut words = words.chain(action).chain(packages);
     let program = words.next().expect("`env` is always among the words");
     let status = Command::new(program)

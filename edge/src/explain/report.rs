@@ -86,6 +86,10 @@ impl Report {
         }
     }
 
+    fn is_undecided(&self) -> bool {
+        self.steps.iter().any(|step| step.decision == Decision::Undecided)
+    }
+
     fn step(&mut self, name: &'static str, decision: Decision, why: &str) {
         self.steps.push(Step { name, decision, why: why.to_owned() });
     }
@@ -105,6 +109,9 @@ impl fmt::Display for Report {
         }
         match (self.status, self.problem, &self.target) {
             (Some(status), Some(problem), _) => write!(f, "\n→ {status} {problem}"),
+            (_, _, Some(target)) if self.is_undecided() => {
+                write!(f, "\n→ {target}, if what is undecided passes")
+            }
             (_, _, Some(target)) => write!(f, "\n→ {target}"),
             _ => Ok(()),
         }
