@@ -10,15 +10,12 @@ use std::sync::Arc;
 use access_token::KeySet;
 use http::{HeaderMap, Method, header};
 
-pub use report::{Decision, Report, Step};
+pub use report::{Decision, Noted, Report};
 pub use table::{Row, render, rows};
 
-use crate::client_ip::client_ip;
+use crate::admission::{Arrival, Known, NotAdmitted, Step, admit};
 use crate::config::{Policy, Route, Target, TokenRule};
 use crate::guards::{Findings, Guard, Guards, KeyStore, ORDER, Verdict};
-use crate::path::canonicalise;
-use crate::problem::Problem;
-use crate::redirect::host_name;
 use crate::request::{Bearer, RequestView};
 use crate::routes::{Matched, RouteTable};
 
@@ -41,42 +38,62 @@ pub fn explain(policy: &Policy, question: Question) -> Report {
     let (authority, target) = split(&question.url, policy);
     let raw_path = target.split_once('?').map_or(target, |(path, _)| path);
     let mut report = Report::new(&question, authority, target);
-    if matches!(question.method, Method::CONNECT | Method::TRACE) {
-        return report.refused("method", "the edge never forwards it", &Problem::method_not_allowed());
-    }
-    if !policy.hosts.iter().any(|host| host.eq_ignore_ascii_case(host_name(authority))) {
-        let why = format!("{authority} is none of {}", policy.hosts.join(", "));
-        return report.refused("host", &why, &Problem::misdirected());
-    }
-    report.passed("host", authority);
-    let peer = SocketAddr::new(question.from, 0);
-    let Some(client) = client_ip(peer, &question.headers, &policy.trusted_proxies) else {
-        let why = "a trusted proxy sent an X-Forwarded-For entry that is no address";
-        return report.refused(
-            "client",
-            why,
-            &Problem::bad_request("X-Forwarded-For has an entry that is no address."),
-        );
-    };
-    report.passed("client", &client_words(client, question.from));
-    let path = match canonicalise(raw_path) {
-        Ok(path) => path,
-        Err(error) => return report.refused("path", raw_path, &Problem::bad_request(error.to_string())),
-    };
-    report.passed(
-        "path",
-        &if path == raw_path { path.to_string() } else { format!("{path}, canonical for {raw_path}") },
-    );
+    let Question { method, from, headers, keys, .. } = &question;
+    let arrival = Arrival { method, authority, raw_path, headers, peer: SocketAddr::new(*from, 0) };
     let table = RouteTable::new(policy.routes.clone());
-    let Some(matched) = table.find(&question.method, &path) else {
-        return report.refused("route", "no route speaks for this path", &Problem::not_found());
+    let mut known = Known::default();
+    let outcome = admit(policy, &table, &arrival, &mut known);
+    let end = outcome.as_ref().err().map(|not_admitted| not_admitted.at);
+    for step in [Step::Host, Step::Client, Step::Path] {
+        if end.is_none_or(|end| step < end) {
+            report.passed(step_name(step), &step_words(step, &arrival, &known));
+        }
+    }
+    let matched = match outcome {
+        Ok(matched) => matched,
+        Err(NotAdmitted { at, problem }) => {
+            return report.refused(step_name(at), &refusal_words(at, &arrival, policy), &problem);
+        }
     };
-    report.passed("route", &route_words(&matched));
-    let view =
-        RequestView { method: &question.method, authority, path: &path, headers: &question.headers, client };
-    ask_guards(policy, question.keys, &view, &matched, &mut report);
+    report.passed(step_name(Step::Route), &route_words(&matched));
+    let client = known.client.unwrap_or(*from);
+    let view = RequestView { method, authority, path: &known.path, headers, client };
+    ask_guards(policy, keys.clone(), &view, &matched, &mut report);
     report.goes_to(&target_words(matched.route(), policy));
     report
+}
+
+fn step_name(step: Step) -> &'static str {
+    match step {
+        Step::Method => "method",
+        Step::Host => "host",
+        Step::Client => "client",
+        Step::Path => "path",
+        Step::Route => "route",
+    }
+}
+
+fn step_words(step: Step, arrival: &Arrival<'_>, known: &Known) -> String {
+    let peer = arrival.peer.ip();
+    match (step, known.client) {
+        (Step::Client, Some(client)) if client == peer.to_canonical() => {
+            format!("{client}, the connection's own address")
+        }
+        (Step::Client, Some(client)) => format!("{client}, as the trusted proxy {peer} says"),
+        (Step::Path, _) if known.path == arrival.raw_path => known.path.clone(),
+        (Step::Path, _) => format!("{}, canonical for {}", known.path, arrival.raw_path),
+        _ => arrival.authority.to_owned(),
+    }
+}
+
+fn refusal_words(at: Step, arrival: &Arrival<'_>, policy: &Policy) -> String {
+    match at {
+        Step::Method => "the edge never forwards it".to_owned(),
+        Step::Host => format!("{} is none of {}", arrival.authority, policy.hosts.join(", ")),
+        Step::Client => "a trusted proxy sent an X-Forwarded-For entry that is no address".to_owned(),
+        Step::Path => arrival.raw_path.to_owned(),
+        Step::Route => "no route speaks for this path".to_owned(),
+    }
 }
 
 /// Asks every guard, also behind one that refuses: the reader sees at once all that stands in the way.
@@ -156,13 +173,6 @@ fn guard_words(guard: Guard, policy: &Policy, view: &RequestView<'_>, matched: &
             };
             format!("{}, {sent}", table::token(route))
         }
-    }
-}
-
-fn client_words(client: IpAddr, from: IpAddr) -> String {
-    match client == from.to_canonical() {
-        true => format!("{client}, the connection's own address"),
-        false => format!("{client}, as the trusted proxy {from} says"),
     }
 }
 

@@ -23,7 +23,7 @@ pub enum Decision {
 
 /// One step on the way.
 #[derive(Debug, Serialize)]
-pub struct Step {
+pub struct Noted {
     /// host, client, path, route, or a guard.
     pub name: &'static str,
     /// What it decides.
@@ -38,7 +38,7 @@ pub struct Report {
     /// The request, in one line.
     pub request: String,
     /// The steps, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Noted>,
     /// The status of the first refusal; absent when none refuses.
     pub status: Option<u16>,
     /// Its problem's name.
@@ -91,14 +91,14 @@ impl Report {
     }
 
     fn step(&mut self, name: &'static str, decision: Decision, why: &str) {
-        self.steps.push(Step { name, decision, why: why.to_owned() });
+        self.steps.push(Noted { name, decision, why: why.to_owned() });
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n", self.request)?;
-        for Step { name, decision, why } in &self.steps {
+        for Noted { name, decision, why } in &self.steps {
             let word = match decision {
                 Decision::Pass => "pass",
                 Decision::Skip => "-",

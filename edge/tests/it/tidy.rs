@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and what each may import, as `src/lib.rs` draws it.
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     ("main", &["server", "explain", "healthcheck", "config"]),
-    ("explain", &["config", "client_ip", "path", "routes", "guards", "request", "redirect", "problem"]),
+    ("explain", &["admission", "config", "routes", "guards", "request", "problem"]),
+    ("admission", &["client_ip", "path", "routes", "redirect", "problem", "config"]),
     ("healthcheck", &["upstream", "config"]),
     (
         "server",
@@ -15,11 +16,10 @@ const ARROWS: [(&str, &[&str]); 23] = [
     (
         "gateway",
         &[
+            "admission",
             "context",
             "target",
             "request",
-            "client_ip",
-            "path",
             "routes",
             "guards",
             "upstream",
@@ -28,7 +28,6 @@ const ARROWS: [(&str, &[&str]); 23] = [
             "problem",
             "access_log",
             "metrics",
-            "redirect",
             "config",
         ],
     ),
@@ -40,7 +39,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("guards", &["request", "routes", "problem", "config"]),
     ("upstream", &["config"]),
     ("files", &["problem"]),
-    ("context", &["guards"]),
+    ("context", &["admission", "guards"]),
     ("access_log", &["context"]),
     ("metrics", &["context"]),
     ("routes", &["config"]),
