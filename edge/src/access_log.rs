@@ -22,11 +22,11 @@ pub struct Entry<'a> {
 
 /// Writes a request's line.
 pub fn write(context: &Context, entry: &Entry<'_>) {
-    let path = if entry.has_secret { entry.route } else { context.path.as_str() };
+    let path = if entry.has_secret { entry.route } else { context.known.path.as_str() };
     tracing::info!(
         target: TARGET,
         request_id = context.request_id,
-        client = context.client.map(tracing::field::display),
+        client = context.known.client.map(tracing::field::display),
         method = entry.method,
         path,
         route = entry.route,

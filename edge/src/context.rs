@@ -1,10 +1,11 @@
 //! What a request carries from its first phase to its log line.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use uuid::Uuid;
 
+use crate::admission::Known;
 use crate::guards::Findings;
 
 /// The state of one request.
@@ -14,10 +15,8 @@ pub struct Context {
     pub started: Instant,
     /// Ours, never the client's.
     pub request_id: String,
-    /// The client's address, once it is known.
-    pub client: Option<IpAddr>,
-    /// The canonical path, once there is one.
-    pub path: String,
+    /// The client's address and the canonical path, once they are known.
+    pub known: Known,
     /// The decisive route's index, once there is one.
     pub route: Option<usize>,
     /// What the guards found.
@@ -34,8 +33,7 @@ impl Context {
         Self {
             started: Instant::now(),
             request_id: Uuid::now_v7().to_string(),
-            client: None,
-            path: String::new(),
+            known: Known::default(),
             route: None,
             findings: Findings::default(),
             tried: Vec::new(),

@@ -1,7 +1,7 @@
 //! The way of a request through the edge. This file calls the rooms in order and decides nothing itself.
 //!
 //! ```text
-//! request_filter ─ admit: host ─ client address ─ canonical path ─ route ─ guards
+//! request_filter ─ admit: size ─ host ─ client address ─ canonical path ─ route ─ guards
 //!                └ then: a file, or on to
 //! upstream_peer ─ upstream_request_filter ─ (retry on another server) ─ response_filter ─ logging
 //! ```
@@ -9,6 +9,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,21 +19,24 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use crate::client_ip::client_ip;
+use crate::admission::Arrival;
 use crate::config::{Policy, Target};
 use crate::context::Context;
 use crate::guards::{Guards, RATE_LIMIT, Refusal, Verdict};
-use crate::path::canonicalise;
 use crate::problem::{self, Problem};
-use crate::redirect::host_name;
 use crate::request::RequestView;
 use crate::routes::{Matched, RouteTable};
-use crate::target::{authority, is_canonical, raw_path, with_path};
+use crate::target::{authority, check_size, is_canonical, raw_path, with_path};
 use crate::upstream::Pool;
-use crate::{access_log, files, headers, metrics};
+use crate::{access_log, admission, files, headers, metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// How long a client's connection may be idle between requests.
+pub(crate) const CLIENT_IDLE: Duration = Duration::from_secs(60);
+/// How long a client may take to accept more of an answer.
+const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The gateway of a policy.
 pub struct Gateway {
@@ -51,7 +55,7 @@ impl Gateway {
         Self { policy, routes, guards, pools }
     }
 
-    /// Whether a request may come in, and on which route: host, client address, path, route, guards, in this order.
+    /// Whether a request may come in, and on which route: what must be known of it first, then the guards.
     pub fn admit<'a>(
         &'a self,
         request: &'a RequestHeader,
@@ -59,32 +63,18 @@ impl Gateway {
         context: &mut Context,
     ) -> std::result::Result<Matched<'a>, Box<Refusal>> {
         let refuse = |problem| Box::new(Refusal { guard: "request", problem, headers: Vec::new() });
-        if matches!(request.method, Method::CONNECT | Method::TRACE) {
-            return Err(refuse(Problem::method_not_allowed()));
-        }
+        check_size(request).map_err(refuse)?;
+        let (method, headers) = (&request.method, &request.headers);
         let authority = authority(request).map_err(refuse)?;
-        if !self.policy.hosts.iter().any(|host| host.eq_ignore_ascii_case(host_name(authority))) {
-            return Err(refuse(Problem::misdirected()));
-        }
-        let client = client_ip(peer, &request.headers, &self.policy.trusted_proxies).ok_or_else(|| {
-            refuse(Problem::bad_request("X-Forwarded-For has an entry that is no address."))
-        })?;
-        context.client = Some(client);
-        let path = raw_path(request)
-            .and_then(|raw| canonicalise(raw).map_err(|error| Problem::bad_request(error.to_string())))
-            .map_err(refuse)?;
-        context.path = path.into_owned();
-        let matched =
-            self.routes.find(&request.method, &context.path).ok_or_else(|| refuse(Problem::not_found()))?;
-        context.route = Some(matched.index());
-        let view = RequestView {
-            method: &request.method,
-            authority,
-            path: &context.path,
-            headers: &request.headers,
-            client,
-        };
-        match self.guards.check(&view, &matched, &mut context.findings) {
+        let raw_path = raw_path(request).map_err(refuse)?;
+        let arrival = Arrival { method, authority, raw_path, headers, peer };
+        let Context { known, findings, route, .. } = context;
+        let matched = admission::admit(&self.policy, &self.routes, &arrival, known)
+            .map_err(|not_admitted| refuse(not_admitted.problem))?;
+        *route = Some(matched.index());
+        let Some(client) = known.client else { return Err(refuse(Problem::internal())) };
+        let view = RequestView { method, authority, path: &known.path, headers, client };
+        match self.guards.check(&view, &matched, findings) {
             Verdict::Respond(refusal) => Err(refusal),
             Verdict::Skipped | Verdict::Continue => Ok(matched),
         }
@@ -94,8 +84,8 @@ impl Gateway {
     /// but on a WebSocket route.
     fn prepare(&self, session: &mut Session, context: &Context, is_websocket: bool) -> Result<()> {
         let request = session.req_header_mut();
-        if !is_canonical(request, &context.path) {
-            request.set_uri(with_path(&request.uri, &context.path, request.version)?);
+        if !is_canonical(request, &context.known.path) {
+            request.set_uri(with_path(&request.uri, &context.known.path, request.version)?);
         }
         for name in headers::untrusted(&request.headers) {
             request.remove_header(&name);
@@ -126,7 +116,7 @@ impl Gateway {
 
     async fn serve_file(&self, session: &mut Session, context: &mut Context, folder: &Path) -> Result<()> {
         let request = session.req_header();
-        match files::serve(folder, &request.method, &context.path, &request.headers).await {
+        match files::serve(folder, &request.method, &context.known.path, &request.headers).await {
             Ok(served) => self.respond(session, context, served.status, served.headers, served.body).await,
             Err(problem) => self.respond_problem(session, context, &problem, Vec::new()).await,
         }
@@ -186,7 +176,10 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        context.started = std::time::Instant::now();
+        context.started = Instant::now();
+        // Pingora would wait for the next request, and for a client that doesn't read, without an end.
+        session.set_keepalive(Some(CLIENT_IDLE.as_secs()));
+        session.as_downstream_mut().set_write_timeout(Some(CLIENT_WRITE_TIMEOUT));
         let peer = session
             .client_addr()
             .and_then(|address| address.as_inet())
@@ -232,7 +225,7 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> Result<()> {
         request.insert_header(REQUEST_ID, context.request_id.as_str())?;
-        if let Some(client) = context.client {
+        if let Some(client) = context.known.client {
             request.insert_header(FORWARDED_FOR, client.to_string())?;
         }
         Ok(())
@@ -305,11 +298,18 @@ impl ProxyHttp for Gateway {
         let entry = access_log::Entry {
             method: session.req_header().method.as_str(),
             route: &route,
-            has_secret: pattern.is_some_and(crate::config::Pattern::has_secret),
+            has_secret: self.routes.has_secret(&context.known.path),
             status,
             sent_bytes: session.body_bytes_sent(),
         };
         access_log::write(context, &entry);
+    }
+
+    /// What Pingora's own warnings say of a request: never its query, which may hold a ticket.
+    fn request_summary(&self, session: &Session, context: &Context) -> String {
+        let route = context.route.map(|index| self.routes.get(index).pattern.to_string());
+        let route = route.as_deref().unwrap_or("-");
+        format!("{} {route}, request {}", session.req_header().method, context.request_id)
     }
 
     /// A client that goes away is no error of ours; the access log has it.

@@ -3,15 +3,18 @@
 //! The rooms, and what each may import:
 //!
 //! ```text
-//! main      → server, healthcheck, config      healthcheck → upstream, config
+//! main      → server, explain, healthcheck, config
+//! explain   → admission, config, routes, guards, request, problem
+//! healthcheck → upstream, config
 //! server    → gateway, admin, redirect, tls, key_refresh, upstream, guards, metrics, config
-//! gateway   → context, target, request, client_ip, path, routes, guards, upstream, files, headers, problem,
-//!             access_log, metrics, redirect, config
+//! gateway   → admission, context, target, request, routes, guards, upstream, files, headers, problem, access_log,
+//!             metrics, config
+//! admission → client_ip, path, routes, redirect, problem, config
 //! admin     → upstream, metrics                redirect  → path, problem
 //! key_refresh → guards, upstream, config       tls       → config                target → problem
 //! guards    → request, routes, problem, config
 //! upstream  → config                           files     → problem
-//! context   → guards                           access_log, metrics → context, routes
+//! context   → admission, guards                      access_log, metrics → context, routes
 //! routes    → config                           headers, problem, request, client_ip, path → (nothing)
 //! config    → (nothing)
 //! ```
@@ -21,9 +24,11 @@
 
 pub mod access_log;
 pub mod admin;
+pub mod admission;
 pub mod client_ip;
 pub mod config;
 pub mod context;
+pub mod explain;
 pub mod files;
 pub mod gateway;
 pub mod guards;

@@ -1,16 +1,19 @@
-//! `edge run CONFIG`, `edge check CONFIG`, `edge healthcheck CONFIG`.
+//! The edge's command line: `run`, `check`, `explain`, `policy`, `healthcheck`.
 
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use access_token::KeySet;
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use edge::config;
+use edge::explain::{self, Question};
 use tracing_subscriber::EnvFilter;
 
+/// Daemun's gateway: TLS, allowlists, limits, tokens, balancing, static files.
 #[derive(Parser)]
-#[command(
-    name = "edge",
-    about = "Daemun's gateway: TLS, allowlists, limits, tokens, balancing, static files"
-)]
+#[command(version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -22,37 +25,105 @@ enum Command {
     Run { config: PathBuf },
     /// Print everything that is wrong with a configuration
     Check { config: PathBuf },
+    /// Say what the policy would do with a request, without sending anything
+    Explain(ExplainArguments),
+    /// Print the effective policy, a row a route
+    Policy {
+        #[arg(default_value = "config/edge.toml")]
+        config: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Ask the edge that runs with this configuration whether it serves
     Healthcheck { config: PathBuf },
 }
 
+#[derive(Args)]
+struct ExplainArguments {
+    /// GET, POST, …
+    method: http::Method,
+    /// A URL, or a path of the policy's first host
+    url: String,
+    /// The connection's address
+    #[arg(long)]
+    from: IpAddr,
+    /// An access token that the request carries
+    #[arg(long)]
+    token: Option<String>,
+    /// A field that the request carries, `Name: value`; may be given several times
+    #[arg(long)]
+    header: Vec<String>,
+    /// The JWK Set that the token is verified with
+    #[arg(long)]
+    jwks: Option<PathBuf>,
+    /// The policy
+    #[arg(long, default_value = "config/edge.toml")]
+    config: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
-        Command::Run { config } => run(&config),
-        Command::Healthcheck { config } => {
-            edge::config::load(&config).map_err(Into::into).and_then(|policy| edge::healthcheck::run(&policy))
-        }
-        Command::Check { config } => edge::config::load(&config).map(drop).map_err(Into::into),
-    };
-    match result {
+    match obey(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&error);
+            complain(&error);
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(config: &std::path::Path) -> anyhow::Result<()> {
+fn obey(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run { config } => run(&config),
+        Command::Check { config } => config::load(&config).map(drop).map_err(Into::into),
+        Command::Explain(arguments) => answer(arguments),
+        Command::Policy { config, json } => {
+            let rows = explain::rows(&config::load(&config)?);
+            say(&if json { serde_json::to_string_pretty(&rows)? } else { explain::render(&rows) });
+            Ok(())
+        }
+        Command::Healthcheck { config } => edge::healthcheck::run(&config::load(&config)?),
+    }
+}
+
+fn run(config: &Path) -> anyhow::Result<()> {
     // Pingora reports a client that went away as an error of ours; the access log has it.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
         EnvFilter::new("info,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=off")
     });
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
-    edge::server::run(edge::config::load(config)?)
+    // A full disk must not end the edge.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false);
+    builder.json().flatten_event(true).with_env_filter(filter).init();
+    edge::server::run(config::load(config)?)
+}
+
+fn answer(arguments: ExplainArguments) -> anyhow::Result<()> {
+    let policy = config::load(&arguments.config)?;
+    let read_keys = |file: PathBuf| {
+        let document = std::fs::read(&file).with_context(|| format!("{} can't be read", file.display()))?;
+        KeySet::from_jwks(&document).with_context(|| file.display().to_string())
+    };
+    let question = Question {
+        method: arguments.method,
+        url: arguments.url,
+        from: arguments.from,
+        headers: explain::headers(&arguments.header, arguments.token.as_deref())?,
+        keys: arguments.jwks.map(read_keys).transpose()?,
+    };
+    let report = explain::explain(&policy, question);
+    say(&if arguments.json { serde_json::to_string_pretty(&report)? } else { report.to_string() });
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command goes to the terminal")]
+fn say(text: &str) {
+    println!("{}", text.trim_end());
 }
 
 #[expect(clippy::print_stderr, reason = "a command line tool's errors go to standard error")]
-fn report(error: &anyhow::Error) {
+fn complain(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
 }

@@ -41,6 +41,17 @@ impl RouteTable {
             .map(|decisive| Matched { table: self, decisive, method })
     }
 
+    /// Whether a segment of the path is a secret for some route, whichever method it is asked with: it stays out of logs.
+    pub fn has_secret(&self, path: &str) -> bool {
+        self.routes.iter().any(|route| route.pattern.has_secret() && route.pattern.begins(path))
+    }
+
+    /// All routes, the most specific first, each with those that hold along its path.
+    pub fn all(&self) -> impl Iterator<Item = (&Route, Vec<&Route>)> {
+        let along = |chain: &Vec<usize>| chain.iter().map(|index| &self.routes[*index]).collect();
+        self.routes.iter().zip(self.chains.iter().map(along))
+    }
+
     /// The route of an index that [`Matched::index`] gave.
     pub fn get(&self, index: usize) -> &Route {
         &self.routes[index]
@@ -113,6 +124,15 @@ mod tests {
         assert_eq!(limits(Method::GET, "/api/vendors"), ["api", "site"]);
         assert_eq!(limits(Method::GET, "/admin/api/users"), ["admin", "site"]);
         assert_eq!(limits(Method::GET, "/"), ["site"]);
+    }
+
+    #[test]
+    fn a_secret_is_one_for_every_method_and_below() {
+        let (table, _) = shipped();
+        for path in ["/api/calendar/abc.ics", "/api/calendar/abc.ics/", "/api/calendar/abc.ics/x"] {
+            assert!(table.has_secret(path), "{path}");
+        }
+        assert!(!table.has_secret("/api/calendar") && !table.has_secret("/api/vendors/abc"));
     }
 
     #[test]

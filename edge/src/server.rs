@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
-use pingora::proxy::http_proxy_service_with_name;
+use pingora::apps::HttpServerOptions;
+use pingora::proxy::ProxyServiceBuilder;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, GenBackgroundService};
@@ -15,7 +16,7 @@ use pingora::services::listening::Service;
 
 use crate::admin::Admin;
 use crate::config::Policy;
-use crate::gateway::Gateway;
+use crate::gateway::{self, Gateway};
 use crate::guards::{Guards, KeyStore};
 use crate::key_refresh::KeyRefresher;
 use crate::redirect::RedirectToHttps;
@@ -23,9 +24,12 @@ use crate::upstream::{Pool, Probe};
 use crate::{metrics, tls};
 
 /// A backend that doesn't say within this time that it is ready, isn't.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// At least as many as requests run at once: opening connections anew costs half as much CPU again.
 const KEEPALIVE_POOL: usize = 1024;
+
+/// Requests on one connection.
+const KEEPALIVE_REQUESTS: u32 = 10_000;
 
 /// Runs the edge until it is told to stop; then the process ends.
 pub fn run(policy: Policy) -> anyhow::Result<()> {
@@ -49,7 +53,10 @@ pub fn run(policy: Policy) -> anyhow::Result<()> {
     server.bootstrap();
 
     let gateway = Gateway::new(Arc::clone(&policy), Arc::clone(&guards), Arc::clone(&pools));
-    let mut https = http_proxy_service_with_name(&server.configuration, gateway, "https");
+    let mut https = ProxyServiceBuilder::new(&server.configuration, gateway)
+        .name("https")
+        .server_options(connection_options())
+        .build();
     https.add_tls_with_settings(&policy.listen.https.to_string(), None, tls);
     server.add_service(https);
 
@@ -85,6 +92,14 @@ fn server_conf(policy: &Policy) -> ServerConf {
         graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
     }
+}
+
+/// Connections that nobody uses, or that one client uses for ever, are closed: each costs memory.
+fn connection_options() -> HttpServerOptions {
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(gateway::CLIENT_IDLE);
+    options.keepalive_request_limit = Some(KEEPALIVE_REQUESTS);
+    options
 }
 
 fn check_free(address: SocketAddr) -> anyhow::Result<()> {

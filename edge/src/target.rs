@@ -2,11 +2,31 @@
 //! canonical.
 
 use http::uri::InvalidUri;
-use http::{Uri, Version, header};
+use http::{StatusCode, Uri, Version, header};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType};
 
 use crate::problem::Problem;
+
+/// hyper takes 100 lines and a 64 KiB target; what the backends would refuse bare is refused here as a problem.
+const MAX_FIELDS: usize = 80;
+const MAX_FIELD_BYTES: usize = 32 * 1024;
+const MAX_TARGET_BYTES: usize = 8 * 1024;
+
+/// Refuses a header that is larger than any of ours (RFC 6585, section 5; RFC 9110, section 15.5.15).
+pub fn check_size(request: &RequestHeader) -> Result<(), Problem> {
+    let bytes: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if request.headers.len() > MAX_FIELDS || bytes > MAX_FIELD_BYTES {
+        let detail =
+            format!("A request has {MAX_FIELDS} fields and {MAX_FIELD_BYTES} bytes of them at most.");
+        return Err(Problem::new("header-too-large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, detail));
+    }
+    if request.raw_path().len() > MAX_TARGET_BYTES {
+        let detail = format!("A path with its query has {MAX_TARGET_BYTES} bytes at most.");
+        return Err(Problem::new("target-too-long", StatusCode::URI_TOO_LONG, detail));
+    }
+    Ok(())
+}
 
 /// The one name that a request is for. HTTP/1.1 has a Host field, HTTP/2 an `:authority`; two names are none.
 pub fn authority(request: &RequestHeader) -> Result<&str, Problem> {

@@ -69,10 +69,11 @@ fn root_prefix() -> Option<&'static [&'static str]> {
     sudo.status().is_ok_and(|status| status.success()).then_some(&["sudo", "-n"])
 }
 
+/// Runs apt-get. `RUNLEVEL=1` keeps it from starting the services that it installs: the stack runs a Redis of its own.
 fn apt(prefix: &[&str], action: &[&str], packages: &[&str]) -> anyhow::Result<()> {
     // Another installation may be under way: it is waited for.
     let wait = ["apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=300"];
-    let words = prefix.iter().chain(&["env", "DEBIAN_FRONTEND=noninteractive"]).chain(&wait);
+    let words = prefix.iter().chain(&["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"]).chain(&wait);
     let mut words = words.chain(action).chain(packages);
     let program = words.next().expect("`env` is always among the words");
     let status = Command::new(program)

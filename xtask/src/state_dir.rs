@@ -20,7 +20,8 @@ impl StateDir {
     pub(crate) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
         let path = path.map_or_else(|| workspace::root().join("var"), Path::to_path_buf);
         let context = || format!("cannot use {} as state directory", path.display());
-        fs::create_dir_all(&path).with_context(context)?;
+        // Names, messages and keys are in it: its owner only.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).with_context(context)?;
         Ok(Self { path: path.canonicalize().with_context(context)? })
     }
 

@@ -1,6 +1,7 @@
 //! `config/edge.toml` → a valid [`Policy`], or all that is wrong with it, each fault with its place.
 
 mod file;
+mod form;
 mod pattern;
 mod policy;
 mod resolve;
@@ -70,10 +71,21 @@ pub fn load(path: &Path) -> Result<Policy, Faults> {
 /// Reads the policy of a text whose variables are put in already; relative paths in it start at `folder`.
 pub fn parse(text: &str, folder: &Path) -> Result<Policy, Vec<Fault>> {
     let places = Places::new(text);
-    let file = toml::from_str::<file::File>(text).map_err(|error| {
-        vec![places.fault(error.span().map_or(0, |span| span.start), error.message().replace('\n', ", "))]
-    })?;
-    resolve::resolve(file, folder, &places)
+    let (file, mut faults) = form::read(text, &places);
+    faults.sort_by_key(|fault| (fault.line, fault.column));
+    let Some(file) = file else { return Err(faults) };
+    match resolve::resolve(file, folder, &places) {
+        Ok(policy) if faults.is_empty() => Ok(policy),
+        Ok(_) => Err(faults),
+        Err(of_meaning) => {
+            // What a section means can't be judged while a line of it could not be read.
+            let broken: Vec<usize> = faults.iter().map(|fault| places.section(fault.line)).collect();
+            faults
+                .extend(of_meaning.into_iter().filter(|fault| !broken.contains(&places.section(fault.line))));
+            faults.sort_by_key(|fault| (fault.line, fault.column));
+            Err(faults)
+        }
+    }
 }
 
 /// Turns byte offsets of a text into lines and columns.
@@ -94,6 +106,12 @@ impl<'a> Places<'a> {
             column: before[line_start..].chars().count() + 1,
             message: message.into(),
         }
+    }
+
+    /// The line of the header that a line stands below; 0 above the first.
+    fn section(&self, line: usize) -> usize {
+        let lines = self.text.lines().enumerate().take(line);
+        lines.filter(|(_, text)| text.starts_with('[')).last().map_or(0, |(index, _)| index + 1)
     }
 }
 
@@ -149,6 +167,43 @@ mod tests {
         let told = faults(&SHIPPED.replace("grace_seconds", "grase_seconds"));
         let line = SHIPPED[..SHIPPED.find("grace_seconds").expect("is there")].matches('\n').count() + 1;
         assert!(told[0].starts_with(&format!("{line}: unknown field `grase_seconds`")), "{told:?}");
+    }
+
+    #[test]
+    fn faults_of_form_and_of_meaning_are_told_together() {
+        let text = SHIPPED
+            .replace("websocket = true", "websocket = \"yes\"")
+            .replace("limits = [\"admin\"]", "limitz = [\"admin\"]")
+            .replace("[limits.site]", "[limit]\nx = 1\ny = 2\n[limits.site]")
+            .replace("127.0.0.1/32", "127.0.0.1/33");
+        let told = faults(&text);
+        for part in
+            ["invalid type: string", "unknown field `limit`", "127.0.0.1/33", "unknown field `limitz`"]
+        {
+            assert_eq!(told.iter().filter(|fault| fault.contains(part)).count(), 1, "{part}: {told:#?}");
+        }
+        assert_eq!(told.len(), 4, "{told:#?}");
+    }
+
+    #[test]
+    fn a_limit_that_limits_nothing_is_refused() {
+        for (requests, seconds) in [("0", "60"), ("10", "0"), ("4000000000", "1")] {
+            let limit = format!("[limits.login]\nrequests = {requests}\nseconds = {seconds}\n");
+            let told = faults(&SHIPPED.replace("[limits.login]\nrequests = 10\nseconds = 60\n", &limit));
+            assert!(told.iter().all(|fault| fault.contains("limit `login`")), "{told:#?}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_read_is_not_told_again_as_missing() {
+        let told = faults(&SHIPPED.replace("grace_seconds = 2", "grace_seconds = \"two\""));
+        assert_eq!(told.len(), 1, "{told:#?}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_toml_is_one_fault() {
+        assert_eq!(faults("hosts = [").len(), 1);
+        assert_eq!(faults("").len(), 1);
     }
 
     #[test]

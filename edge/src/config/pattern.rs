@@ -57,14 +57,14 @@ impl Pattern {
 
     /// Whether the pattern speaks for this canonical path.
     pub fn matches(&self, path: &str) -> bool {
+        self.begins(path)
+            && (self.extent == Extent::Below || segments_of(path).count() == self.segments.len())
+    }
+
+    /// Whether the pattern, or a path of it and something below, is this path.
+    pub fn begins(&self, path: &str) -> bool {
         let mut segments = segments_of(path);
-        for expected in &self.segments {
-            match segments.next() {
-                Some(segment) if expected.matches(segment) => {}
-                _ => return false,
-            }
-        }
-        self.extent == Extent::Below || segments.next().is_none()
+        self.segments.iter().all(|expected| segments.next().is_some_and(|segment| expected.matches(segment)))
     }
 
     /// Whether every path that `other` matches is matched by this pattern too.

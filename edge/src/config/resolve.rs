@@ -17,6 +17,9 @@ use super::policy::{
 };
 use super::{Fault, Places};
 
+/// Budgets are counted in nanoseconds a request; what is finer than a microsecond is a typing error.
+const MAX_REQUESTS_PER_SECOND: u32 = 1_000_000;
+
 pub(super) fn resolve(file: File, folder: &Path, places: &Places<'_>) -> Result<Policy, Vec<Fault>> {
     let mut faults = Vec::new();
     let upstream_names: Vec<String> = file.upstreams.keys().cloned().collect();
@@ -137,6 +140,11 @@ fn limits(
             faults.push(
                 places.fault(start, format!("limit `{name}`: a name has letters, digits, `-` and `_`")),
             );
+        }
+        if requests > MAX_REQUESTS_PER_SECOND.saturating_mul(seconds) {
+            let message =
+                format!("limit `{name}`: more than {MAX_REQUESTS_PER_SECOND} requests a second is no limit");
+            faults.push(places.fault(start, message));
         }
         limits.push(Limit { name, requests, per: Duration::from_secs(seconds.into()) });
     }

@@ -42,14 +42,6 @@ pub struct Refusal {
 }
 
 impl Verdict {
-    /// The next guard's verdict, unless this one answers the request.
-    fn then(self, next: impl FnOnce() -> Self) -> Self {
-        match self {
-            Self::Respond(refusal) => Self::Respond(refusal),
-            Self::Skipped | Self::Continue => next(),
-        }
-    }
-
     fn refuse(guard: &'static str, problem: Problem) -> Self {
         Self::refuse_with(guard, problem, Vec::new())
     }
@@ -67,6 +59,22 @@ pub struct Findings {
     /// Whose verified token the request carries.
     pub claims: Option<access_token::Claims>,
 }
+
+/// The guards by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Who may come at all.
+    Allowlist,
+    /// How often; narrow limits before wide ones.
+    RateLimits,
+    /// Which pages may open a WebSocket.
+    Origin,
+    /// Who it is, and in which role.
+    Token,
+}
+
+/// The order in which the guards stand. A refusal charges only the limits that were asked before it.
+pub const ORDER: [Guard; 4] = [Guard::Allowlist, Guard::RateLimits, Guard::Origin, Guard::Token];
 
 /// All guards of a policy.
 pub struct Guards {
@@ -87,19 +95,35 @@ impl Guards {
         }
     }
 
-    /// Asks the guards in their order: allowlist, limits by address (narrowest first), Origin, token.
+    /// Asks the guards in their order; the first that answers the request ends it.
     pub fn check(
         &self,
         request: &RequestView<'_>,
         matched: &Matched<'_>,
         findings: &mut Findings,
     ) -> Verdict {
-        let Findings { quotas, claims } = findings;
-        self.allowlist
-            .check(request, matched)
-            .then(|| self.rate_limits.check(request, matched, quotas))
-            .then(|| self.origin.check(request, matched))
-            .then(|| self.token.check(request, matched, claims))
+        for guard in ORDER {
+            if let Verdict::Respond(refusal) = self.ask(guard, request, matched, findings) {
+                return Verdict::Respond(refusal);
+            }
+        }
+        Verdict::Continue
+    }
+
+    /// What one guard says to a request.
+    pub fn ask(
+        &self,
+        guard: Guard,
+        request: &RequestView<'_>,
+        matched: &Matched<'_>,
+        findings: &mut Findings,
+    ) -> Verdict {
+        match guard {
+            Guard::Allowlist => self.allowlist.check(request, matched),
+            Guard::RateLimits => self.rate_limits.check(request, matched, &mut findings.quotas),
+            Guard::Origin => self.origin.check(request, matched),
+            Guard::Token => self.token.check(request, matched, &mut findings.claims),
+        }
     }
 
     /// The rate limits, for their housekeeping.

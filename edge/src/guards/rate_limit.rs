@@ -17,8 +17,8 @@ use crate::problem::Problem;
 use crate::request::RequestView;
 use crate::routes::Matched;
 
-/// Clients that a limit remembers one by one. Beyond them, newcomers share [`OVERFLOW_BUCKETS`] budgets: a flood of
-/// addresses costs itself, not memory.
+/// Clients that a limit remembers one by one. While it is full, all share [`OVERFLOW_BUCKETS`] budgets instead: memory
+/// stays bounded, at the price that a flood of addresses is felt by others, and that old budgets rest meanwhile.
 const MAX_CLIENTS: usize = 100_000;
 const OVERFLOW_BUCKETS: u64 = 4096;
 
@@ -79,6 +79,10 @@ impl RateLimits {
     ) -> Verdict {
         let client = client_key(request.client);
         for index in matched.along_the_path().flat_map(|route| &route.limits) {
+            // Two routes along the path may name the same limit: the request counts in it once.
+            if quotas.iter().any(|quota| quota.limit == *index) {
+                continue;
+            }
             match self.charge(*index, client) {
                 Ok(quota) => quotas.push(quota),
                 Err(quota) => {

@@ -151,3 +151,15 @@ async fn no_answer_names_what_is_behind() {
         assert!(!response.headers().contains_key(name), "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_limit_that_two_routes_name_counts_a_request_once() {
+    let edge = Edge::start_with(|c| {
+        c.replace("limits = [\"login\"]\ntoken", "limits = [\"login\", \"api\"]\ntoken")
+    })
+    .await;
+    let response = edge.client().post(edge.url("/api/auth/login")).send().await.expect("an answer");
+    let field = response.headers()["ratelimit"].to_str().expect("text").to_owned();
+    assert_eq!(field.matches("\"api\"").count(), 1, "{field}");
+    assert!(field.contains("\"api\";r=99"), "{field}");
+}

@@ -103,3 +103,23 @@ async fn an_upgrade_outside_a_websocket_route_is_never_forwarded() {
     assert_eq!(received.len(), 1, "{received:?}");
     assert!(!received[0].headers.contains_key("upgrade"));
 }
+
+#[tokio::test]
+async fn a_header_that_is_too_large_is_a_problem_of_its_own() {
+    let edge = Edge::start().await;
+    let with = |target: &str, fields: &str| {
+        format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n")
+    };
+    let many: String = (0..90).map(|n| format!("x-{n}: y\r\n")).collect();
+    let long = format!("x-long: {}\r\n", "y".repeat(40_000));
+    for fields in [many, long] {
+        let answer = send(&edge, &with("/api/vendors", &fields)).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 431") && answer.contains("/problems/header-too-large"),
+            "{answer}"
+        );
+    }
+    let answer = send(&edge, &with(&format!("/api/vendors?{}", "q".repeat(9000)), "")).await;
+    assert!(answer.starts_with("HTTP/1.1 414") && answer.contains("/problems/target-too-long"), "{answer}");
+    assert!(edge.received().is_empty());
+}

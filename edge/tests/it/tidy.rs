@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and what each may import, as `src/lib.rs` draws it.
-const ARROWS: [(&str, &[&str]); 22] = [
-    ("main", &["server", "healthcheck", "config"]),
+const ARROWS: [(&str, &[&str]); 24] = [
+    ("main", &["server", "explain", "healthcheck", "config"]),
+    ("explain", &["admission", "config", "routes", "guards", "request", "problem"]),
+    ("admission", &["client_ip", "path", "routes", "redirect", "problem", "config"]),
     ("healthcheck", &["upstream", "config"]),
     (
         "server",
@@ -14,11 +16,10 @@ const ARROWS: [(&str, &[&str]); 22] = [
     (
         "gateway",
         &[
+            "admission",
             "context",
             "target",
             "request",
-            "client_ip",
-            "path",
             "routes",
             "guards",
             "upstream",
@@ -27,7 +28,6 @@ const ARROWS: [(&str, &[&str]); 22] = [
             "problem",
             "access_log",
             "metrics",
-            "redirect",
             "config",
         ],
     ),
@@ -39,7 +39,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ("guards", &["request", "routes", "problem", "config"]),
     ("upstream", &["config"]),
     ("files", &["problem"]),
-    ("context", &["guards"]),
+    ("context", &["admission", "guards"]),
     ("access_log", &["context"]),
     ("metrics", &["context"]),
     ("routes", &["config"]),

@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use crate::state_dir::StateDir;
 
-/// A longer file becomes the old one when its process starts again; only one old one is kept.
+/// A longer file becomes the old one; only one old one is kept.
 const MAX_BYTES: u64 = 10 * 1024 * 1024;
 
 /// How much of a file's end is looked at for its last lines.
@@ -30,6 +30,19 @@ fn rotate(path: &Path) -> std::io::Result<()> {
         Ok(metadata) if metadata.len() > MAX_BYTES => fs::rename(path, path.with_extension("log.1")),
         _ => Ok(()),
     }
+}
+
+/// Sets aside what a running process has written once it is too long: the process goes on adding to the same file.
+pub(crate) fn cut(state: &StateDir, name: &str) -> anyhow::Result<()> {
+    let path = state.log_file(name);
+    let cut = || -> std::io::Result<()> {
+        if fs::metadata(&path)?.len() > MAX_BYTES {
+            fs::copy(&path, path.with_extension("log.1"))?;
+            OpenOptions::new().write(true).open(&path)?.set_len(0)?;
+        }
+        Ok(())
+    };
+    cut().with_context(|| format!("cannot cut {}", path.display()))
 }
 
 /// The last lines of a process's file; none if it can't be read.
@@ -79,6 +92,9 @@ mod tests {
         let file = open(&state, "edge").expect("it opens");
         assert_eq!(file.metadata().expect("it is there").len(), 6);
         file.set_len(MAX_BYTES + 1).expect("it grows");
+        cut(&state, "edge").expect("it is cut");
+        assert_eq!(file.metadata().expect("it is there").len(), 0);
+        file.set_len(MAX_BYTES + 1).expect("it grows again");
         let file = open(&state, "edge").expect("it opens");
         assert_eq!(file.metadata().expect("it is there").len(), 0);
         assert!(state.path().join("log/edge.log.1").exists());

@@ -17,6 +17,8 @@ use crate::up::log;
 use crate::up::service::{Program, Service};
 
 const TICK: Duration = Duration::from_millis(50);
+/// How often the logs' lengths are looked at.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a process may take until it serves.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How often a process may end before it has served once.
@@ -34,6 +36,7 @@ pub(crate) struct Supervisor {
     state: StateDir,
     services: Vec<Service>,
     signals: Signals,
+    last_look_at_logs: Instant,
     /// A closed terminal is no reason to stop.
     outlives_terminal: bool,
 }
@@ -54,7 +57,13 @@ impl Supervisor {
     /// Takes over the signals that ask a program to stop.
     pub(crate) fn new(state: StateDir, outlives_terminal: bool) -> anyhow::Result<Self> {
         let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for signals")?;
-        Ok(Self { state, services: Vec::new(), signals, outlives_terminal })
+        Ok(Self {
+            state,
+            services: Vec::new(),
+            signals,
+            last_look_at_logs: Instant::now(),
+            outlives_terminal,
+        })
     }
 
     /// Starts a program and waits until it serves.
@@ -141,7 +150,14 @@ impl Supervisor {
     /// Notices deaths and starts again what is due. Says whether a process is new.
     fn tick(&mut self) -> anyhow::Result<bool> {
         let mut changed = false;
+        let looks_at_logs = self.last_look_at_logs.elapsed() > LOG_INTERVAL;
+        if looks_at_logs {
+            self.last_look_at_logs = Instant::now();
+        }
         for service in &mut self.services {
+            if looks_at_logs && let Err(error) = log::cut(&self.state, &service.program.name) {
+                terminal::complain(&format!("{error:#}"));
+            }
             if let Some(death) = service.notice_death()? {
                 let name = &service.program.name;
                 terminal::say(&format!(
