@@ -57,3 +57,35 @@ fn the_settings_of_backends_and_redis_are_the_budgets() {
     let maxmemory = format!("maxmemory {}mb", number(&budget, "redis.parts.data"));
     assert!(text("config/redis.conf").lines().any(|line| line == maxmemory), "{maxmemory}");
 }
+
+/// The lines of a block of a compose file: those below its head that are indented deeper.
+fn block(compose: &str, head: &str) -> Vec<String> {
+    let depth = head.len() - head.trim_start().len();
+    let mut lines = compose.lines().skip_while(|line| !line.starts_with(head));
+    assert!(lines.next().is_some(), "the compose file has no `{head}`");
+    let is_inside = |line: &&str| line.is_empty() || line.len() - line.trim_start().len() > depth;
+    lines.take_while(is_inside).map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn the_compose_files_limits_are_the_budgets() {
+    let budget = document("config/budget.toml");
+    let compose = text("docker-compose.yml");
+    for backend in ["  backend-0:", "  backend-1:"] {
+        assert!(block(&compose, backend).contains(&"<<: *backend".to_owned()), "{backend}");
+    }
+    for (head, process) in [("  edge:", "edge"), ("x-backend: &backend", "backend"), ("  redis:", "redis")] {
+        let lines = block(&compose, head);
+        let cpus = at(&budget, &format!("{process}.cpus")).as_float().expect("a number");
+        for expected in [
+            format!("mem_limit: {}m", number(&budget, &format!("{process}.memory"))),
+            format!("mem_reservation: {}m", number(&budget, &format!("{process}.reservation"))),
+            format!("cpus: {cpus:?}"),
+            format!("pids_limit: {}", number(&budget, &format!("{process}.pids"))),
+        ] {
+            assert!(lines.contains(&expected), "`{head}` has no `{expected}`");
+        }
+    }
+    let arenas = format!("MALLOC_ARENA_MAX: {}", number(&budget, "allocator.MALLOC_ARENA_MAX"));
+    assert_eq!(compose.matches(&arenas).count(), 2, "the gateway's and the backends' {arenas}");
+}
