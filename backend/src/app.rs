@@ -1,7 +1,7 @@
 //! Wires the features together, serves them, and stops them in order.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::extract::DefaultBodyLimit;
@@ -85,8 +85,10 @@ impl App {
     pub async fn stop(self) {
         self.stopping.begin();
         tokio::time::sleep(self.shutdown.drain).await;
+        let end = Instant::now() + self.shutdown.grace;
         tokio::join!(self.api.stop(self.shutdown.grace), self.chat.stop(self.shutdown.grace));
-        self.reservations.stop(self.shutdown.grace).await;
+        // Bookings whose clients have gone; those of requests ended with them.
+        self.reservations.stop(end.saturating_duration_since(Instant::now())).await;
         self.management.stop(MANAGEMENT_GRACE).await;
         self.db.close().await;
     }

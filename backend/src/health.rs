@@ -125,6 +125,7 @@ fn component(is_up: bool) -> Value {
 mod tests {
     use axum::body::Body;
     use axum::http::Request;
+    use http_body_util::BodyExt as _;
     use tower::ServiceExt as _;
 
     use super::*;
@@ -150,12 +151,17 @@ mod tests {
         let router = router(db.clone(), Redis::new(&nowhere).expect("an address"), stopping.clone());
         let ask = async || {
             let request = Request::get("/actuator/health/readiness").body(Body::empty()).expect("a request");
-            router.clone().oneshot(request).await.expect("answered").status()
+            router.clone().oneshot(request).await.expect("answered")
         };
-        assert_eq!(ask().await, 200);
+        assert_eq!(ask().await.status(), 200);
         db.close().await;
-        assert_eq!([ask().await, ask().await, ask().await, ask().await], [200, 200, 503, 503]);
+        for expected in [200, 200, 503, 503] {
+            assert_eq!(ask().await.status(), expected);
+        }
         stopping.begin();
-        assert_eq!(ask().await, 503);
+        let answer = ask().await;
+        assert_eq!(answer.status(), 503);
+        let body = answer.into_body().collect().await.expect("read").to_bytes();
+        assert_eq!(body, r#"{"status":"OUT_OF_SERVICE"}"#);
     }
 }
