@@ -1,7 +1,7 @@
 //! Wires the features together, serves them, and stops them in order.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::extract::DefaultBodyLimit;
@@ -35,6 +35,7 @@ pub struct App {
     management: Server,
     stopping: Stopping,
     chat: Chat,
+    reservations: Reservations,
     db: Db,
     shutdown: config::Shutdown,
 }
@@ -60,14 +61,14 @@ impl App {
             .merge(auth::http::router(auth))
             .merge(chat::http::router(chat.clone()))
             .merge(vendors::http::router(vendors))
-            .merge(reservations::http::router(reservations))
+            .merge(reservations::http::router(reservations.clone()))
             .layer(Extension(authenticator))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
         let management = health::router(db.clone(), redis.clone(), stopping.clone());
 
         let api = Server::start(config.listen.api, api).await?;
         let management = Server::start(config.listen.management, management).await?;
-        Ok(Self { api, management, stopping, chat, db, shutdown: config.shutdown })
+        Ok(Self { api, management, stopping, chat, reservations, db, shutdown: config.shutdown })
     }
 
     /// Where the service listens.
@@ -84,7 +85,10 @@ impl App {
     pub async fn stop(self) {
         self.stopping.begin();
         tokio::time::sleep(self.shutdown.drain).await;
+        let end = Instant::now() + self.shutdown.grace;
         tokio::join!(self.api.stop(self.shutdown.grace), self.chat.stop(self.shutdown.grace));
+        // Bookings whose clients have gone; those of requests ended with them.
+        self.reservations.stop(end.saturating_duration_since(Instant::now())).await;
         self.management.stop(MANAGEMENT_GRACE).await;
         self.db.close().await;
     }

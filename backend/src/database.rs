@@ -4,6 +4,7 @@
 //! [`read!`](crate::read), [`write!`](crate::write) or [`transaction!`](crate::transaction) on whichever native
 //! driver is open.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -20,6 +21,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a request waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// SQLite's result codes that say that another writer was in the way: SQLITE_BUSY, _RECOVERY, _SNAPSHOT.
+const BUSY_CODES: [&str; 3] = ["5", "261", "517"];
 
 /// An open database. Cloning it is cheap; all clones share the pools.
 #[derive(Clone, Debug)]
@@ -102,7 +106,7 @@ impl Db {
             .busy_timeout(BUSY_TIMEOUT);
         let file = options.get_filename().to_owned();
         if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+            make_private(folder).with_context(|| format!("making {}", folder.display()))?;
         }
 
         let lock = migration_lock(&file).await?;
@@ -133,8 +137,22 @@ impl Db {
     }
 }
 
+/// Whether the same may well succeed a moment later: others were in the way, or the process is about to stop.
+pub fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| BUSY_CODES.contains(&&*code)),
+        _ => false,
+    }
+}
+
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
+}
+
+/// Makes a folder that is missing, for this user only: it holds what users said and booked.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// SQLite's migrator takes no lock of its own: two backends that start at once would both run a migration.
@@ -171,6 +189,44 @@ mod tests {
         let opened = futures_util::future::join_all((0..6).map(|_| Db::open(&settings))).await;
         for db in opened {
             db.expect("opens").ping().await.expect("answers");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_made_for_the_database_is_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let made = folder.path().join("var");
+        Db::open(&settings(&made)).await.expect("opens").close().await;
+        let mode = std::fs::metadata(made).expect("made").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[tokio::test]
+    async fn a_writer_who_finds_others_in_the_way_may_try_again() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let settings = settings(folder.path());
+        let Db::Sqlite(Sqlite { write, .. }) = Db::open(&settings).await.expect("opens");
+        let options = SqliteConnectOptions::from_str(&settings.url).expect("an address");
+        let impatient = SqlitePool::connect_with(options.busy_timeout(Duration::ZERO)).await.expect("opens");
+        let insert = "INSERT INTO users (id, name, role, created_at) VALUES ($1, 'name', 'user', 0)";
+
+        let mut stale = impatient.begin().await.expect("begun");
+        sqlx::query("SELECT id FROM users").fetch_all(&mut *stale).await.expect("read");
+        sqlx::query(insert).bind("1").execute(&write).await.expect("inserted");
+        let snapshot = sqlx::query(insert).bind("2").execute(&mut *stale).await.expect_err("too late");
+        stale.rollback().await.expect("rolled back");
+
+        let writing = write.begin_with("BEGIN IMMEDIATE").await.expect("begun");
+        let busy = sqlx::query(insert).bind("3").execute(&impatient).await.expect_err("locked");
+        writing.rollback().await.expect("rolled back");
+
+        let twice = sqlx::query(insert).bind("1").execute(&write).await.expect_err("it is there");
+        for (error, code, expected) in
+            [(snapshot, Some("517"), true), (busy, Some("5"), true), (twice, Some("1555"), false)]
+        {
+            let found = error.as_database_error().and_then(|error| error.code());
+            assert_eq!((found.as_deref(), is_transient(&error)), (code, expected), "{error}");
         }
     }
 

@@ -5,7 +5,7 @@
 //!   constructors below. The name (`slot-taken`) is stable, clients rely on it; the detail is for people.
 //! - What the client can't change (a database that fails) is [`Problem::internal`]: the cause is logged here, once,
 //!   and the client gets 500 without it.
-//! - What will pass by itself (Redis is gone) is [`Problem::unavailable`]: 503 with `Retry-After`.
+//! - What will pass by itself (Redis is gone, the database is busy) is [`Problem::unavailable`]: 503 with `Retry-After`.
 //! - Malformed requests never reach a service: [`crate::extract`] answers them.
 
 use std::borrow::Cow;
@@ -17,7 +17,7 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::request_id;
+use crate::{database, request_id};
 
 /// The media type of a problem document.
 pub const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -137,7 +137,11 @@ impl IntoResponse for Problem {
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        Self::internal(&error)
+        if database::is_transient(&error) {
+            Self::unavailable(&error, Duration::from_secs(1))
+        } else {
+            Self::internal(&error)
+        }
     }
 }
 
@@ -169,6 +173,19 @@ mod tests {
             serde_json::json!({"type": "/problems/slot-taken", "title": "Slot taken", "status": 409,
                 "detail": "Somebody was faster."})
         );
+    }
+
+    #[test]
+    fn a_database_that_is_busy_says_try_again_and_one_that_fails_does_not() {
+        for (error, status) in [
+            (sqlx::Error::PoolTimedOut, 503),
+            (sqlx::Error::PoolClosed, 503),
+            (sqlx::Error::RowNotFound, 500),
+        ] {
+            let problem = Problem::from(error);
+            assert_eq!(problem.status(), status);
+            assert_eq!(problem.headers.iter().any(|(name, _)| name == header::RETRY_AFTER), status == 503);
+        }
     }
 
     #[test]

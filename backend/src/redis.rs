@@ -48,6 +48,12 @@ pub struct Redis {
     timeout: Duration,
 }
 
+/// A subscription, as its receiver sees it.
+pub struct Subscription {
+    events: mpsc::Receiver<Event>,
+    state: Arc<State>,
+}
+
 /// What a subscription tells.
 #[derive(Debug)]
 pub enum Event {
@@ -117,12 +123,12 @@ impl Redis {
         self.query::<Value>(&command).await.map(drop)
     }
 
-    /// Listens on `channels` and tells `events` what happens, for as long as the returned future is run: it comes
-    /// back after every break of the connection, however long it takes.
+    /// Listens on `channels` and tells the subscription what happens, for as long as the returned future is run: it
+    /// comes back after every break of the connection, however long it takes.
     pub fn subscribe(
         &self,
         channels: Vec<String>,
-    ) -> anyhow::Result<(mpsc::Receiver<Event>, impl Future<Output = ()> + use<>)> {
+    ) -> anyhow::Result<(Subscription, impl Future<Output = ()> + use<>)> {
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
         let state = Arc::new(State { channels: channels.len(), ..State::default() });
         let (pushed, pushed_state) = (events.clone(), state.clone());
@@ -134,6 +140,7 @@ impl Redis {
             .set_automatic_resubscription()
             .set_push_sender(move |push| forward(push, &pushed, &pushed_state));
         let mut connection = ConnectionManager::new_lazy_with_config(self.client.clone(), config)?;
+        let subscription = Subscription { events: receiver, state: state.clone() };
         let keep = async move {
             loop {
                 // Asking is what notices a broken connection, and what makes the first one.
@@ -153,7 +160,19 @@ impl Redis {
                 tokio::time::sleep(PING_INTERVAL).await;
             }
         };
-        Ok((receiver, keep))
+        Ok((subscription, keep))
+    }
+}
+
+impl Subscription {
+    /// What happens next; nothing more once nobody runs the subscription.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// Whether all channels are subscribed now, as far as is known.
+    pub fn is_up(&self) -> bool {
+        self.state.is_subscribed.load(Ordering::Acquire)
     }
 }
 

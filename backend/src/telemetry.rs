@@ -9,7 +9,11 @@ use tracing_subscriber::EnvFilter;
 pub fn init() {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,redis=warn,hyper=warn,reqwest=warn"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // It would complain on standard error itself, and panic where that can't be written (a full disk).
+        .log_internal_errors(false);
     let outcome = if std::io::stderr().is_terminal() {
         builder.try_init()
     } else {

@@ -191,10 +191,19 @@ fn validation(config: &config::Provider) -> Validation {
     let mut validation = Validation::new(Algorithm::RS256);
     validation.leeway = LEEWAY.as_secs();
     validation.validate_nbf = true;
-    validation.set_issuer(&[&config.issuer]);
+    validation.set_issuer(&issuers(&config.issuer));
     validation.set_audience(&config.audiences);
     validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
     validation
+}
+
+/// The forms that `iss` may have. Google writes its own with or without the scheme ("Verify the Google ID token on
+/// your server side"); of everybody else's it is the exact string (OpenID Connect Core, section 3.1.3.7).
+fn issuers(configured: &str) -> Vec<&str> {
+    match configured {
+        "https://accounts.google.com" => vec![configured, "accounts.google.com"],
+        _ => vec![configured],
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -203,4 +212,22 @@ fn hex(bytes: &[u8]) -> String {
         write!(text, "{byte:02x}").expect("a String takes all");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn google_may_leave_the_scheme_out_of_its_name_and_nobody_else() {
+        assert_eq!(
+            issuers("https://accounts.google.com"),
+            ["https://accounts.google.com", "accounts.google.com"]
+        );
+        for other in
+            ["https://kauth.kakao.com", "http://accounts.google.com", "https://accounts.google.com.evil.kr"]
+        {
+            assert_eq!(issuers(other), [other]);
+        }
+    }
 }

@@ -125,25 +125,25 @@ impl Auth {
     /// Takes a refresh token, and gives the next with a new access token.
     pub async fn refresh(&self, refresh_token: &str) -> Result<TokenPair, AuthError> {
         let token = self.0.refresh_tokens.read(refresh_token).ok_or(AuthError::InvalidRefreshToken)?;
+        // All that may fail comes first: a token that was used up for nothing would sign its user out. The user is
+        // read each time, so that a changed role counts from the next refresh on.
+        let session_id = &token.session_id;
+        let user_id =
+            self.0.sessions.find_user_id(session_id).await?.ok_or(AuthError::InvalidRefreshToken)?;
+        let Some(user) = store::find_user(&self.0.db, &user_id).await? else {
+            self.0.sessions.end(session_id).await?;
+            return Err(AuthError::UserGone);
+        };
         match self.0.sessions.rotate(&token).await? {
+            Rotation::Rotated { successor } => self.token_pair(&user, &successor),
             Rotation::Ended => Err(AuthError::InvalidRefreshToken),
-            Rotation::Reused { user_id } => {
+            Rotation::Reused => {
                 tracing::warn!(
                     user = user_id,
-                    session = token.session_id,
+                    session = session_id,
                     "a refresh token came again: session ended"
                 );
                 Err(AuthError::RefreshTokenReused)
-            }
-            Rotation::Rotated { user_id, successor } => {
-                // Read each time: a changed role counts from the next refresh on.
-                match store::find_user(&self.0.db, &user_id).await? {
-                    Some(user) => self.token_pair(&user, &successor),
-                    None => {
-                        self.0.sessions.end(&token.session_id).await?;
-                        Err(AuthError::UserGone)
-                    }
-                }
             }
         }
     }

@@ -21,6 +21,10 @@ const GRACE: Duration = Duration::from_secs(10);
 /// A user's sessions at most; the oldest ends when another begins.
 const MAX_PER_USER: u32 = 20;
 
+/// Sessions that nobody came back to are removed when others begin, this many at a time: they end faster than they
+/// begin, and so can't fill Redis.
+const MAX_SWEPT: u32 = 20;
+
 /// Shared by the scripts: this moment in milliseconds, and the end of a session.
 const PRELUDE: &str = r"
 local function now()
@@ -34,11 +38,16 @@ local function finish(session, user, id)
 end
 ";
 
-/// Key: the session. Arguments: index, prefix of a user's sessions, prefix of a session, id, user, maximum.
+/// Key: the session. Arguments: index, prefix of a user's sessions, prefix of a session, id, user, maximum, idle time,
+/// maximum of swept sessions.
 static BEGIN: LazyLock<Script> = LazyLock::new(|| {
     script(
         r"
 local now, id, user = now(), ARGV[4], ARGV[5]
+local expired = redis.call('ZRANGEBYSCORE', ARGV[1], '-inf', '(' .. (now - ARGV[7]), 'LIMIT', 0, ARGV[8])
+for _, old in ipairs(expired) do
+    finish(ARGV[3] .. old, redis.call('HGET', ARGV[3] .. old, 'user'), old)
+end
 redis.call('HSET', KEYS[1], 'user', user, 'n', 1, 'created', now, 'last_used', now, 'rotated', now)
 redis.call('ZADD', ARGV[1], now, id)
 redis.call('ZADD', ARGV[2] .. user, now, id)
@@ -62,21 +71,21 @@ static ROTATE: LazyLock<Script> = LazyLock::new(|| {
 local now, id, given = now(), ARGV[3], tonumber(ARGV[4])
 local session = redis.call('HMGET', KEYS[1], 'user', 'n', 'last_used', 'rotated')
 local user, n = session[1], tonumber(session[2])
-if not user or not n then return {'ended', '', 0} end
+if not user or not n then return {'ended', 0} end
 if now - tonumber(session[3] or 0) > tonumber(ARGV[5]) then
     finish(KEYS[1], user, id)
-    return {'ended', '', 0}
+    return {'ended', 0}
 end
 if given >= n then
     redis.call('HSET', KEYS[1], 'n', given + 1, 'last_used', now, 'rotated', now)
     redis.call('ZADD', ARGV[1], now, id)
-    return {'rotated', user, given + 1}
+    return {'rotated', given + 1}
 end
 if given == n - 1 and now - tonumber(session[4] or 0) <= tonumber(ARGV[6]) then
-    return {'rotated', user, n}
+    return {'rotated', n}
 end
 finish(KEYS[1], user, id)
-return {'reused', user, 0}",
+return {'reused', 0}",
     )
 });
 
@@ -105,18 +114,13 @@ pub(super) struct Sessions {
 pub(super) enum Rotation {
     /// The session goes on with this token.
     Rotated {
-        /// Whose session it is.
-        user_id: String,
         /// What takes the old token's place.
         successor: RefreshToken,
     },
     /// There is no such session, or no longer.
     Ended,
     /// The token was used before: the session has been ended.
-    Reused {
-        /// Whose session it was.
-        user_id: String,
-    },
+    Reused,
 }
 
 impl Sessions {
@@ -136,9 +140,18 @@ impl Sessions {
             .arg(keys::session(""))
             .arg(&session_id)
             .arg(user_id)
-            .arg(MAX_PER_USER);
+            .arg(MAX_PER_USER)
+            .arg(millis(self.idle))
+            .arg(MAX_SWEPT);
         self.redis.run::<i64>(&script).await?;
         Ok(RefreshToken { session_id, number: 1 })
+    }
+
+    /// Whose session this is, if it has not ended.
+    pub(super) async fn find_user_id(&self, session_id: &str) -> Result<Option<String>, RedisError> {
+        let mut command = ::redis::cmd("HGET");
+        command.arg(keys::session(session_id)).arg("user");
+        self.redis.query(&command).await
     }
 
     /// Uses a refresh token up.
@@ -152,13 +165,13 @@ impl Sessions {
             .arg(token.number)
             .arg(millis(self.idle))
             .arg(millis(GRACE));
-        let (outcome, user_id, number): (String, String, u64) = self.redis.run(&script).await?;
+        let (outcome, number): (String, u64) = self.redis.run(&script).await?;
         Ok(match outcome.as_str() {
             "rotated" => {
                 let successor = RefreshToken { session_id: token.session_id.clone(), number };
-                Rotation::Rotated { user_id, successor }
+                Rotation::Rotated { successor }
             }
-            "reused" => Rotation::Reused { user_id },
+            "reused" => Rotation::Reused,
             _ => Rotation::Ended,
         })
     }

@@ -21,8 +21,9 @@ use super::model::{Message, Room};
 use super::service::{Chat, ChatError};
 use super::{socket, ticket};
 
-/// A frame holds one message of 4,000 characters, whatever they cost in JSON.
-const MAX_FRAME_BYTES: usize = 32 * 1024;
+/// A frame holds one message of 4,000 characters, whatever they cost in JSON: escaped, a character beyond the basic
+/// plane takes twelve bytes.
+const MAX_FRAME_BYTES: usize = 64 * 1024;
 
 /// The library's default of 128 KiB would be what a quiet socket costs.
 const READ_BUFFER_BYTES: usize = 4096;
@@ -55,7 +56,17 @@ struct RoomsQuery {
 struct MessagesQuery {
     before_seq: Option<i64>,
     after_seq: Option<i64>,
+    cursor: Option<String>,
     limit: Option<u32>,
+}
+
+/// Where in a room's history a page begins.
+#[derive(Clone, Copy)]
+enum Start {
+    /// The newest messages before this number.
+    Before(i64),
+    /// The oldest messages after this number.
+    After(i64),
 }
 
 #[derive(Deserialize)]
@@ -86,7 +97,7 @@ async fn rooms(
 }
 
 /// Newest first when asked for what is before a number or for nothing in particular, oldest first after one; the
-/// items themselves are always in order. The cursor is the next `before_seq` or `after_seq`.
+/// items themselves are always in order. The cursor goes on in the same direction.
 async fn messages(
     State(chat): State<Chat>,
     user: CurrentUser,
@@ -95,32 +106,52 @@ async fn messages(
 ) -> Result<Json<Page<Message>>, Problem> {
     let limit = pagination::limit(query.limit)?;
     let wanted = i64::from(limit) + 1;
-    let keep = usize::try_from(limit).unwrap_or(usize::MAX);
-    let (mut items, next) = match (query.before_seq, query.after_seq) {
-        (Some(_), Some(_)) => {
-            return Err(Problem::unprocessable(
+    match query.start()? {
+        Start::After(seq) => {
+            let items = chat.messages_after(&user.id, &room, seq, wanted).await?;
+            Ok(Json(Page::of(items, limit, |last| Start::After(last.seq).to_key())))
+        }
+        Start::Before(seq) => {
+            let mut items = chat.messages_before(&user.id, &room, seq, wanted).await?;
+            items.reverse();
+            let mut page = Page::of(items, limit, |first| Start::Before(first.seq).to_key());
+            page.items.reverse();
+            Ok(Json(page))
+        }
+    }
+}
+
+impl MessagesQuery {
+    fn start(&self) -> Result<Start, Problem> {
+        let cursor = pagination::after(self.cursor.as_deref(), Start::from_key)?;
+        match (cursor, self.before_seq, self.after_seq) {
+            (None, None, None) => Ok(Start::Before(i64::MAX)),
+            (Some(start), None, None) => Ok(start),
+            (None, Some(seq), None) => Ok(Start::Before(seq)),
+            (None, None, Some(seq)) => Ok(Start::After(seq)),
+            _ => Err(Problem::unprocessable(
                 "invalid-query",
-                "Give `before_seq` or `after_seq`, not both.",
-            ));
+                "Give one of `before_seq`, `after_seq` and `cursor` only.",
+            )),
         }
-        (None, Some(after)) => {
-            let mut items = chat.messages_after(&user.id, &room, after, wanted).await?;
-            let has_more = items.len() > keep;
-            items.truncate(keep);
-            let next = items.last().filter(|_| has_more).map(|last| last.seq);
-            (items, next)
+    }
+}
+
+impl Start {
+    fn to_key(self) -> String {
+        match self {
+            Self::Before(seq) => format!("before:{seq}"),
+            Self::After(seq) => format!("after:{seq}"),
         }
-        (before, None) => {
-            let before = before.unwrap_or(i64::MAX);
-            let mut items = chat.messages_before(&user.id, &room, before, wanted).await?;
-            let surplus = items.len().saturating_sub(keep);
-            let items = items.split_off(surplus);
-            let next = items.first().filter(|_| surplus > 0).map(|first| first.seq);
-            (items, next)
+    }
+
+    fn from_key(key: &str) -> Option<Self> {
+        match key.split_once(':')? {
+            ("before", seq) => seq.parse().ok().map(Self::Before),
+            ("after", seq) => seq.parse().ok().map(Self::After),
+            _ => None,
         }
-    };
-    items.shrink_to_fit();
-    Ok(Json(Page { items, next_cursor: next.map(|seq| seq.to_string()) }))
+    }
 }
 
 async fn ws_ticket(State(chat): State<Chat>, user: CurrentUser) -> Response {

@@ -127,21 +127,34 @@ impl Connection {
     /// Puts the message in the outbox if it is the next of its room. One that was delivered already is passed over;
     /// one that comes too early is left to be read from the database, after those that are missing.
     pub(super) fn deliver(&self, message: &Message, frame: &Utf8Bytes) {
+        if !self.deliver_if(message, frame, |seq, last| seq == last + 1) {
+            self.fell_behind();
+        }
+    }
+
+    /// Puts a message in the outbox that was read from the database, after those before it, unless it was delivered
+    /// already. Numbers that are missing there aren't stored, and won't come.
+    pub(super) fn deliver_stored(&self, message: &Message, frame: &Utf8Bytes) {
+        self.deliver_if(message, frame, |seq, last| seq > last);
+    }
+
+    /// False if it is news and yet not to be delivered, as `follows` says of its number and the last one.
+    fn deliver_if(&self, message: &Message, frame: &Utf8Bytes, follows: impl Fn(i64, i64) -> bool) -> bool {
         let mut delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new_room = !delivered.by_room.contains_key(&message.room);
         if is_new_room && (delivered.is_partial || delivered.by_room.len() >= MAX_TRACKED_ROOMS) {
             delivered.is_partial = true;
             self.outbox.push(frame.clone());
-            return;
+            return true;
         }
         // A room that wasn't there when the socket was opened began at 0.
         let last = delivered.by_room.entry(message.room.clone()).or_insert(0);
-        if message.seq == *last + 1 {
-            *last = message.seq;
-            self.outbox.push(frame.clone());
-        } else if message.seq > *last {
-            self.fell_behind();
+        if !follows(message.seq, *last) {
+            return message.seq <= *last;
         }
+        *last = message.seq;
+        self.outbox.push(frame.clone());
+        true
     }
 
     /// The number up to which the room's messages were delivered; none if the room isn't tracked.

@@ -113,13 +113,14 @@ impl Chat {
         })))
     }
 
-    /// Tells all sockets to reconnect elsewhere, and waits for their end.
+    /// Tells all sockets to reconnect elsewhere, waits for their end, and publishes what is stored.
     pub async fn stop(&self, grace: Duration) {
         self.0.closing.cancel();
         self.0.tasks.close();
         if tokio::time::timeout(grace, self.0.tasks.wait()).await.is_err() {
             tracing::warn!(left = self.0.tasks.len(), "sockets were cut off");
         }
+        self.0.broker.drain().await;
         self.0.link_stop.cancel();
         self.0.link_tasks.close();
         self.0.link_tasks.wait().await;
@@ -235,9 +236,13 @@ impl Chat {
                     let _turn = self.0.catch_ups.acquire().await.expect("never closed");
                     store::find_after(&self.0.db, &room, delivered, PAGE).await?
                 };
+                if missed.is_empty() {
+                    // The room counts further than what is stored: there is nothing to wait for.
+                    break;
+                }
                 for message in missed {
                     connection.outbox.has_room().await;
-                    connection.deliver(&message, &ServerFrame::Message(&message).to_text());
+                    connection.deliver_stored(&message, &ServerFrame::Message(&message).to_text());
                 }
             }
         }

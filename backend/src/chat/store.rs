@@ -63,10 +63,16 @@ const FIND_ROOMS: &str =
     LEFT JOIN messages m ON m.room_id = r.id AND m.seq = r.last_seq
     WHERE r.id < $2 ORDER BY r.id DESC LIMIT $3";
 
-const FIND_LAST_SEQS: &str = "SELECT id, last_seq FROM rooms WHERE user_id = $1
-    UNION
-    SELECT r.id, r.last_seq FROM rooms r JOIN vendors v ON v.id = r.vendor_id WHERE v.owner_id = $1
-    ORDER BY 1 DESC LIMIT $2";
+/// The rooms in which something happened last come first: where there are too many, those matter.
+const FIND_LAST_SEQS: &str = "SELECT r.id, r.last_seq
+    FROM (
+        SELECT id FROM rooms WHERE user_id = $1
+        UNION
+        SELECT r.id FROM rooms r JOIN vendors v ON v.id = r.vendor_id WHERE v.owner_id = $1
+    ) own
+    JOIN rooms r ON r.id = own.id
+    LEFT JOIN messages m ON m.room_id = r.id AND m.seq = r.last_seq
+    ORDER BY COALESCE(m.sent_at, r.created_at) DESC, r.id DESC LIMIT $2";
 
 const FIND_MEMBERS: &str = "SELECT r.user_id, v.owner_id FROM rooms r JOIN vendors v ON v.id = r.vendor_id
     WHERE r.id = $1";
@@ -122,7 +128,7 @@ pub(super) async fn find_rooms(db: &Db, user_id: &str, before: &str, limit: i64)
     Ok(rows.into_iter().map(Room::from).collect())
 }
 
-/// The newest numbers in a user's rooms.
+/// The newest numbers in a user's rooms, the liveliest first.
 pub(super) async fn find_last_seqs(db: &Db, user_id: &str, limit: i64) -> sqlx::Result<Vec<(String, i64)>> {
     read!(db, |pool| sqlx::query_as(FIND_LAST_SEQS).bind(user_id).bind(limit).fetch_all(pool).await)
 }
@@ -188,4 +194,39 @@ pub(super) async fn insert_message(db: &Db, draft: &Draft) -> sqlx::Result<(Mess
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[tokio::test]
+    async fn where_rooms_are_too_many_the_liveliest_count() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let settings = config::Database {
+            url: format!("sqlite:{}", folder.path().join("a.db").display()),
+            synchronous: config::Synchronous::Normal,
+            readers: 1,
+            writers: 1,
+            page_cache_kib: 2048,
+        };
+        let db = Db::open(&settings).await.expect("opens");
+        // Rooms 1, 2, 3 were opened in this order; in the first something is said at last.
+        crate::write!(&db, |pool| sqlx::raw_sql(
+            "INSERT INTO users (id, name, role, created_at) VALUES ('u', 'U', 'user', 0);
+            INSERT INTO vendors (id, name, category, summary, address, time_zone, created_at)
+                VALUES ('v1', 'V', 'hair', '', '', 'UTC', 0), ('v2', 'V', 'hair', '', '', 'UTC', 0),
+                       ('v3', 'V', 'hair', '', '', 'UTC', 0);
+            INSERT INTO rooms (id, user_id, vendor_id, last_seq, created_at)
+                VALUES ('1', 'u', 'v1', 1, 10), ('2', 'u', 'v2', 0, 20), ('3', 'u', 'v3', 0, 30);
+            INSERT INTO messages (room_id, seq, sender, client_id, body, sent_at)
+                VALUES ('1', 1, 'u', 'c', 'b', 40);"
+        )
+        .execute(pool)
+        .await
+        .expect("inserted"));
+        let found = find_last_seqs(&db, "u", 2).await.expect("found");
+        assert_eq!(found, [("1".to_owned(), 1), ("3".to_owned(), 0)]);
+    }
 }

@@ -1,5 +1,8 @@
-//! The names of all keys and channels. Sessions carry no TTL and are never evicted; the other keys may vanish
-//! without a wrong answer.
+//! The names of all keys and channels.
+//!
+//! Sessions carry no TTL and are never evicted. All other keys carry one, and Redis may evict them when its memory
+//! runs out. Of a cache or a lock nothing depends on that. A mark of what may be used once, evicted early, would let
+//! an id_token or a ticket in once more, while that is still valid by its own time: minutes and seconds.
 
 /// A session: a hash of user, counter, creation and last use.
 pub fn session(session_id: &str) -> String {

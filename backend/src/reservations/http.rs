@@ -141,7 +141,8 @@ impl From<ReserveError> for Problem {
                 Self::conflict("slot-busy", "Somebody is booking this place right now; it may become free.")
                     .with_retry_after(BUSY_RETRY)
             }
-            ReserveError::Database(error) => Self::internal(&error),
+            ReserveError::Database(error) => error.into(),
+            cause @ ReserveError::Aborted(_) => Self::internal(&cause),
         }
     }
 }

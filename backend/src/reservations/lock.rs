@@ -32,11 +32,12 @@ pub enum Acquisition {
     Held(Held),
     /// Somebody else is booking this very place.
     Busy,
-    /// Redis didn't answer in time: go on without. Should the key be set after all, it ends by itself.
-    Skipped,
+    /// Redis can't say: go on without. What may have been set by a command whose answer didn't come in time is to
+    /// be given to [`SlotLocks::release`] too, so that it isn't in others' way.
+    Skipped(Option<Held>),
 }
 
-/// A lock that is held.
+/// A lock that is held, or may be.
 #[derive(Debug)]
 pub struct Held {
     key: String,
@@ -61,7 +62,8 @@ impl SlotLocks {
             Ok(None) => Acquisition::Busy,
             Err(error) => {
                 report(&error);
-                Acquisition::Skipped
+                let may_be_set = matches!(error, RedisError::TimedOut(_));
+                Acquisition::Skipped(may_be_set.then_some(Held { key, token }))
             }
         }
     }

@@ -1,7 +1,10 @@
 //! Booking, and what can be booked.
 
+use std::time::Duration;
+
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::clock::EpochMillis;
@@ -25,6 +28,8 @@ pub struct Reservations {
     db: Db,
     vendors: Vendors,
     locks: SlotLocks,
+    /// Bookings that are being stored.
+    tasks: TaskTracker,
 }
 
 /// What a user wants to book.
@@ -70,6 +75,9 @@ pub enum ReserveError {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+    /// The booking's task ended before it was done.
+    #[error("the booking was not finished: {0}")]
+    Aborted(#[from] tokio::task::JoinError),
 }
 
 impl From<InsertError> for ReserveError {
@@ -84,7 +92,15 @@ impl From<InsertError> for ReserveError {
 impl Reservations {
     /// Reservations in this database at these vendors, contested places locked in this Redis.
     pub fn new(db: Db, redis: Redis, vendors: Vendors, config: config::Reservations) -> Self {
-        Self { db, vendors, locks: SlotLocks::new(redis, config.lock) }
+        Self { db, vendors, locks: SlotLocks::new(redis, config.lock), tasks: TaskTracker::new() }
+    }
+
+    /// Waits for the bookings that are being stored.
+    pub async fn stop(&self, grace: Duration) {
+        self.tasks.close();
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+            tracing::warn!(left = self.tasks.len(), "bookings were cut off");
+        }
     }
 
     /// Books.
@@ -114,8 +130,10 @@ impl Reservations {
             status: Status::Confirmed,
             created_at: EpochMillis::now(),
         };
-        self.store(&reservation, capacity).await?;
-        Ok(reservation)
+        // Once begun it is finished, whatever becomes of the request: whoever takes the lock gives it back.
+        let this = self.clone();
+        let task = async move { this.store(&reservation, capacity).await.map(|()| reservation) };
+        self.tasks.spawn(task).await?
     }
 
     /// Where only one can win, whoever comes second is told so at once. Where there are more places nobody waits
@@ -126,7 +144,13 @@ impl Reservations {
         }
         match self.locks.acquire(&reservation.service_id, reservation.starts_at).await {
             Acquisition::Busy => Err(ReserveError::SlotBusy),
-            Acquisition::Skipped => Ok(store::insert(&self.db, reservation).await?),
+            Acquisition::Skipped(may_be_set) => {
+                if let Some(held) = may_be_set {
+                    let locks = self.locks.clone();
+                    self.tasks.spawn(async move { locks.release(held).await });
+                }
+                Ok(store::insert(&self.db, reservation).await?)
+            }
             Acquisition::Held(held) => {
                 let outcome = store::insert(&self.db, reservation).await;
                 self.locks.release(held).await;

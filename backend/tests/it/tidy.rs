@@ -29,7 +29,7 @@ const GROUND_ARROWS: &[(&str, &[&str])] = &[
     ("request_id", &[]),
     ("database", &["config"]),
     ("redis", &["config"]),
-    ("problem", &["redis", "request_id"]),
+    ("problem", &["database", "redis", "request_id"]),
     ("extract", &["problem"]),
     ("pagination", &["problem"]),
 ];

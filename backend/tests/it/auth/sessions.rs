@@ -91,6 +91,57 @@ async fn a_session_that_lay_unused_for_seven_days_has_ended() {
 }
 
 #[tokio::test]
+async fn a_database_that_fails_costs_nobody_the_refresh_token() {
+    let stack = Stack::start().await;
+    let alice = stack.sign_in("alice").await;
+    let rename = async |from: &str, to: &str| {
+        let sql = sqlx::AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}"));
+        backend::write!(&stack.db, |pool| sqlx::query(sql).execute(pool).await.expect("renamed"));
+    };
+    rename("users", "users_elsewhere").await;
+    refresh(&stack, 0, &alice.refresh_token).await.expect_problem(500, "internal");
+    rename("users_elsewhere", "users").await;
+    assert_eq!(stack.redis_cli(&["HGET", &key(&alice.refresh_token), "n"]), "1", "not rotated");
+    rotated(&stack, 0, &alice.refresh_token).await;
+}
+
+#[tokio::test]
+async fn a_user_who_is_gone_has_no_session_any_more() {
+    let stack = Stack::start().await;
+    let alice = stack.sign_in("alice").await;
+    backend::write!(&stack.db, |pool| {
+        let delete = sqlx::query("DELETE FROM users WHERE id = $1").bind(&alice.user.id);
+        delete.execute(pool).await.expect("deleted");
+    });
+    refresh(&stack, 0, &alice.refresh_token).await.expect_problem(401, "invalid-token");
+    assert_eq!(stack.redis_cli(&["KEYS", "session*"]), "", "nothing of the session is left");
+}
+
+#[tokio::test]
+async fn whoever_signs_in_takes_sessions_away_that_nobody_came_back_to() {
+    let stack = Stack::start().await;
+    let mut old = Vec::new();
+    for n in 0..3 {
+        old.push(stack.sign_in(&format!("user {n}")).await);
+    }
+    let week = 7 * 24 * 3600 * 1000;
+    for (signed_in, age_ms) in old.iter().zip([week + 1000, week + 1000, week - 60_000]) {
+        let id = key(&signed_in.refresh_token).replace("session:", "");
+        stack.redis_cli(&["ZADD", "sessions:by-last-use", &(now_ms() - age_ms).to_string(), &id]);
+    }
+    stack.sign_in("alice").await;
+    let is_there = |signed_in: &crate::harness::SignedIn| {
+        let of_user = format!("sessions:user:{}", signed_in.user.id);
+        let count = |arguments: &[&str]| stack.redis_cli(arguments);
+        [count(&["EXISTS", &key(&signed_in.refresh_token)]), count(&["ZCARD", &of_user])]
+    };
+    assert_eq!(is_there(&old[0]), ["0", "0"]);
+    assert_eq!(is_there(&old[1]), ["0", "0"]);
+    assert_eq!(is_there(&old[2]), ["1", "1"]);
+    assert_eq!(stack.redis_cli(&["ZCARD", "sessions:by-last-use"]), "2");
+}
+
+#[tokio::test]
 async fn sessions_carry_no_ttl() {
     let stack = Stack::start().await;
     let alice = stack.sign_in("alice").await;

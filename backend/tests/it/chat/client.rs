@@ -27,12 +27,17 @@ pub struct Pair {
 
 impl Pair {
     pub async fn new(stack: &Stack) -> Self {
-        let user = stack.user("Alice", Role::User).await;
         let owner = stack.user("Owner", Role::Vendor).await;
-        let vendor = stack.vendor("Hair", Some(&owner)).await;
+        Self::with_owner(stack, &owner).await
+    }
+
+    /// Another user who talks to a vendor of this owner.
+    pub async fn with_owner(stack: &Stack, owner: &TestUser) -> Self {
+        let user = stack.user("Alice", Role::User).await;
+        let vendor = stack.vendor("Hair", Some(owner)).await;
         let room = stack.post_as(&user, "/api/chat/rooms", json!({"vendor_id": vendor})).await.expect(201);
         let room = room["id"].as_str().expect("an id").to_owned();
-        Self { user, owner, vendor, room }
+        Self { user, owner: owner.clone(), vendor, room }
     }
 }
 

@@ -133,6 +133,11 @@ async fn what_cannot_be_sent_is_an_error_that_names_it() {
     client.send(&pair.room, "c4", &"가".repeat(4000)).await;
     assert_eq!(client.hear_type("ack").await["seq"], 1);
     client.hear_type("message").await;
+    // The longest form in which JSON may write a message.
+    let frame = json!({"type": "send", "room": pair.room, "client_id": "c5", "body": "BODY"}).to_string();
+    client.0.send(Message::text(frame.replace("BODY", &r"\ud83d\ude00".repeat(4000)))).await.expect("sent");
+    assert_eq!(client.hear_type("ack").await["seq"], 2);
+    client.hear_type("message").await;
 
     let stranger = stack.user("Mallory", Role::User).await;
     let mut stranger = Client::open(&stack, 0, &stranger).await;

@@ -6,10 +6,12 @@ use access_token::Role;
 use backend::config::Config;
 use backend::redis::Redis;
 use backend::reservations::lock::{Acquisition, Held, SlotLocks};
+use backend::reservations::service::{Request, Reservations};
+use backend::vendors::service::Vendors;
 use serde_json::json;
 
 use crate::fixtures::{later, noon};
-use crate::harness::Stack;
+use crate::harness::{Stack, eventually};
 
 fn locks(stack: &Stack, ttl: Duration) -> SlotLocks {
     let path = stack.folder().join("config/backend.toml");
@@ -21,7 +23,7 @@ fn locks(stack: &Stack, ttl: Duration) -> SlotLocks {
 async fn acquire(locks: &SlotLocks, service_id: &str) -> Acquisition {
     loop {
         match locks.acquire(service_id, noon()).await {
-            Acquisition::Skipped => tokio::time::sleep(Duration::from_millis(20)).await,
+            Acquisition::Skipped(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             outcome => return outcome,
         }
     }
@@ -105,4 +107,61 @@ async fn a_lock_ends_by_itself_and_is_then_not_taken_from_its_next_holder() {
     }
     locks.release(late).await;
     assert!(matches!(acquire(&locks, "service").await, Acquisition::Busy));
+}
+
+#[tokio::test]
+async fn a_lock_that_redis_set_too_late_is_taken_away_again() {
+    let stack =
+        Stack::with_config(1, |config| config["reservations"]["lock_ms"] = toml::Value::from(60_000)).await;
+    let vendor = stack.open_vendor("vendor", "네일").await;
+    let service = stack.service(&vendor, 1).await;
+    let user = stack.user("user", Role::User).await;
+    stack.redis_is_used_by(0).await;
+    stack.redis_cli(&["CLIENT", "PAUSE", "500", "ALL"]);
+    let body = json!({"service_id": service, "starts_at": noon().to_string()});
+    stack.post_as(&user, "/api/reservations", body).await.expect(201);
+    eventually("the lock was set", async || {
+        stack.redis_cli(&["INFO", "commandstats"]).contains("cmdstat_set:")
+    })
+    .await;
+    let key = format!("lock:slot:{service}:{}", noon().0);
+    eventually("it is gone", async || stack.redis_cli(&["EXISTS", &key]) == "0").await;
+}
+
+#[tokio::test]
+async fn a_booking_whose_client_has_gone_is_finished_and_its_lock_released() {
+    let stack = Stack::start().await;
+    let vendor = stack.open_vendor("vendor", "네일").await;
+    let service = stack.service(&vendor, 1).await;
+    let user = stack.user("user", Role::User).await;
+    let path = stack.folder().join("config/backend.toml");
+    let mut config = Config::load(&path).expect("a valid configuration");
+    config.reservations.lock = Duration::from_secs(60);
+    let redis = Redis::new(&config.redis).expect("a valid address");
+    redis.ping().await.expect("connected");
+    let vendors = Vendors::new(stack.db.clone(), redis.clone(), config.vendors);
+    let reservations = Reservations::new(stack.db.clone(), redis, vendors, config.reservations);
+
+    let backend::database::Db::Sqlite(pools) = stack.another_db().await;
+    let writing = pools.write.begin_with("BEGIN IMMEDIATE").await.expect("nobody else writes");
+    let request = Request {
+        service_id: service.parse().expect("an id"),
+        starts_at: noon().to_string().parse().expect("a moment"),
+        party_size: 1,
+        note: None,
+    };
+    let booking = tokio::spawn({
+        let (reservations, user_id) = (reservations.clone(), user.id.clone());
+        async move { reservations.reserve(&user_id, request).await }
+    });
+    let key = format!("lock:slot:{service}:{}", noon().0);
+    eventually("the lock is held", async || stack.redis_cli(&["EXISTS", &key]) == "1").await;
+    booking.abort();
+    assert!(booking.await.expect_err("its client has gone").is_cancelled());
+
+    writing.rollback().await.expect("rolled back");
+    reservations.stop(Duration::from_secs(20)).await;
+    assert_eq!(stack.redis_cli(&["EXISTS", &key]), "0");
+    let list = stack.get_as(&user, "/api/reservations").await.expect(200);
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(1), "{list}");
 }
