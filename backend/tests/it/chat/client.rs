@@ -91,12 +91,17 @@ impl Client {
 
     /// The code that the server closes with; frames before it are passed over.
     pub async fn close_code(&mut self) -> u16 {
+        self.end().await.expect("an end with a code")
+    }
+
+    /// How the socket ends: with a code, or without where the server could not send one.
+    pub async fn end(&mut self) -> Option<u16> {
         loop {
             let frame = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("an end in time");
             match frame {
-                Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
+                Some(Ok(Message::Close(Some(frame)))) => return Some(frame.code.into()),
                 Some(Ok(_)) => {}
-                other => panic!("{other:?}"),
+                Some(Err(_)) | None => return None,
             }
         }
     }
