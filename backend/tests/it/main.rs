@@ -10,6 +10,7 @@ mod fixtures;
 #[allow(dead_code, reason = "not every test needs all of it")]
 mod harness;
 mod health;
+mod jobs;
 mod problems;
 mod reservations;
 mod tidy;
