@@ -151,9 +151,21 @@ impl Runner {
             work.finish(chunk, job.limits(), ends).await?;
             *failures = 0;
             if ends {
-                break;
+                return Ok(End::Done);
             }
         }
+        // All steps are through, and it wasn't this claim that went through the last: either another backend ended
+        // the run, or the last step is one that the job has no longer.
+        self.end(claim).await
+    }
+
+    async fn end(&self, claim: &Claim) -> Result<End, JobError> {
+        let mut transaction = self.db.begin().await?;
+        if !repository::hold(&mut transaction, claim, self.lease_end()).await? {
+            return Err(JobError::Lost);
+        }
+        repository::set_done(&mut transaction, claim, EpochMillis::now()).await?;
+        transaction.commit().await?;
         Ok(End::Done)
     }
 
