@@ -7,9 +7,11 @@ use anyhow::Context as _;
 use axum::extract::DefaultBodyLimit;
 use axum::{Extension, Router};
 
+use crate::admin;
 use crate::auth;
 use crate::auth::current_user::Authenticator;
 use crate::auth::keys::SigningKeys;
+use crate::auth::purge_sessions::PurgeSessions;
 use crate::auth::service::Auth;
 use crate::auth::tokens::AccessTokens;
 use crate::chat;
@@ -17,9 +19,14 @@ use crate::chat::service::Chat;
 use crate::config::{self, Config};
 use crate::database::Db;
 use crate::health::{self, Stopping};
+use crate::jobs::job::Job;
+use crate::jobs::service::{Jobs, Running};
+use crate::jobs::trim_runs::TrimRuns;
+use crate::prometheus;
 use crate::redis::Redis;
 use crate::reservations::service::Reservations;
 use crate::server::Server;
+use crate::statistics::daily_statistics::DailyStatistics;
 use crate::vendors::service::Vendors;
 use crate::{reservations, vendors};
 
@@ -36,6 +43,7 @@ pub struct App {
     stopping: Stopping,
     chat: Chat,
     reservations: Reservations,
+    jobs: Running,
     db: Db,
     shutdown: config::Shutdown,
 }
@@ -57,18 +65,24 @@ impl App {
 
         let chat = Chat::start(&config, db.clone(), redis.clone(), authenticator.clone())?;
 
+        let metrics = prometheus::install()?;
+        let jobs = jobs(&config, &db, &redis)?;
+
         let api = Router::new()
+            .merge(admin::http::router(jobs.clone()))
             .merge(auth::http::router(auth))
             .merge(chat::http::router(chat.clone()))
             .merge(vendors::http::router(vendors))
             .merge(reservations::http::router(reservations.clone()))
             .layer(Extension(authenticator))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
-        let management = health::router(db.clone(), redis.clone(), stopping.clone());
+        let management =
+            health::router(db.clone(), redis.clone(), stopping.clone()).merge(prometheus::router(metrics));
 
         let api = Server::start(config.listen.api, api).await?;
         let management = Server::start(config.listen.management, management).await?;
-        Ok(Self { api, management, stopping, chat, reservations, db, shutdown: config.shutdown })
+        let jobs = jobs.start();
+        Ok(Self { api, management, stopping, chat, reservations, jobs, db, shutdown: config.shutdown })
     }
 
     /// Where the service listens.
@@ -85,11 +99,23 @@ impl App {
     pub async fn stop(self) {
         self.stopping.begin();
         tokio::time::sleep(self.shutdown.drain).await;
-        let end = Instant::now() + self.shutdown.grace;
-        tokio::join!(self.api.stop(self.shutdown.grace), self.chat.stop(self.shutdown.grace));
+        let grace = self.shutdown.grace;
+        let end = Instant::now() + grace;
+        tokio::join!(self.api.stop(grace), self.chat.stop(grace), self.jobs.stop(grace));
         // Bookings whose clients have gone; those of requests ended with them.
         self.reservations.stop(end.saturating_duration_since(Instant::now())).await;
         self.management.stop(MANAGEMENT_GRACE).await;
         self.db.close().await;
     }
+}
+
+/// Every job of the service. A new one is a file in its feature's room, and a line here.
+pub fn jobs(config: &Config, db: &Db, redis: &Redis) -> anyhow::Result<Jobs> {
+    let jobs: Vec<Box<dyn Job>> = vec![
+        Box::new(PurgeSessions::new(config, redis.clone())),
+        Box::new(DailyStatistics::new(config)),
+        Box::new(TrimRuns),
+    ];
+    let timers = Vec::new();
+    Jobs::new(&config.jobs, db.clone(), jobs, timers)
 }

@@ -7,6 +7,7 @@ pub mod http;
 pub mod keys;
 mod provider_keys;
 mod providers;
+pub mod purge_sessions;
 mod refresh_token;
 pub mod service;
 mod sessions;

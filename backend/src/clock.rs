@@ -22,6 +22,11 @@ impl EpochMillis {
         Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    /// The moment `duration` after this one.
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// Whole seconds since the Unix epoch, as tokens count.
     pub fn as_secs(self) -> u64 {
         u64::try_from(self.0 / 1000).unwrap_or(0)

@@ -1,14 +1,16 @@
 //! The configuration: read once, strict, every fault said at once.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use serde::Deserialize;
 
+mod accounts;
 mod file;
 
 /// A configuration that can be run.
@@ -36,6 +38,8 @@ pub struct Config {
     pub reservations: Reservations,
     /// Chat.
     pub chat: Chat,
+    /// Jobs.
+    pub jobs: Jobs,
 }
 
 /// Where the service runs.
@@ -173,6 +177,19 @@ pub struct Chat {
     pub total_queue_bytes: usize,
     /// Sockets a process.
     pub max_connections: usize,
+}
+
+/// Jobs.
+#[derive(Clone, Debug)]
+pub struct Jobs {
+    /// Where schedules are read, and days begin.
+    pub time_zone: TimeZone,
+    /// How often a backend looks for what is due.
+    pub poll: Duration,
+    /// A run whose backend says nothing for this long is taken over.
+    pub lease: Duration,
+    /// Jobs with another schedule than their own: five fields of cron by name.
+    pub schedules: BTreeMap<String, String>,
 }
 
 /// Why a configuration was refused; displays every fault, one a line.

@@ -89,7 +89,45 @@ macro_rules! transaction {
     };
 }
 
+/// Runs an expression in a [`Transaction`](crate::database::Transaction), with `$connection` its connection.
+#[macro_export]
+macro_rules! within {
+    ($transaction:expr, |$connection:ident| $body:expr) => {
+        match $transaction {
+            $crate::database::Transaction::Sqlite(transaction) => {
+                let $connection = &mut **transaction;
+                $body
+            }
+        }
+    };
+}
+
+/// A transaction that one room begins and commits, and others write in. Dropped, it is rolled back.
+#[derive(Debug)]
+pub enum Transaction {
+    /// Holds SQLite's one write lock from its beginning.
+    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+}
+
+impl Transaction {
+    /// Makes it last.
+    pub async fn commit(self) -> sqlx::Result<()> {
+        match self {
+            Self::Sqlite(transaction) => transaction.commit().await,
+        }
+    }
+}
+
 impl Db {
+    /// Begins a transaction that others write in, with [`within!`](crate::within).
+    pub async fn begin(&self) -> sqlx::Result<Transaction> {
+        match self {
+            Self::Sqlite(sqlite) => {
+                Ok(Transaction::Sqlite(sqlite.write.begin_with("BEGIN IMMEDIATE").await?))
+            }
+        }
+    }
+
     /// Opens the database and brings its schema up to date. Safe when both backends do so at once.
     pub async fn open(config: &config::Database) -> anyhow::Result<Self> {
         let options = SqliteConnectOptions::from_str(&config.url)

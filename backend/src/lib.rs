@@ -5,20 +5,23 @@
 //!
 //! ```text
 //! main ─ app ─┬─ server                     accepts connections, stops them in order
-//!             ├─ health                     liveness, readiness
+//!             ├─ health, prometheus         liveness, readiness, metrics
 //!             ├─ auth                       sign-in, sessions, tokens, the current user
 //!             ├─ vendors                    who can be booked, and when
 //!             ├─ reservations               bookings
 //!             ├─ chat                       rooms, messages, sockets
+//!             ├─ statistics                 what happened on each day
+//!             ├─ admin                      what admins see and do
 //!             └─ demo_data                  something to look at on a fresh machine
 //!                    │
-//!                    └─ problem, extract, pagination, request_id, database, redis, config, clock
+//!                    └─ jobs, problem, extract, pagination, request_id, database, redis, config, clock
 //! ```
 //!
 //! A feature reads `http → service → {store, …} → model`. Between features there are few arrows: anyone may ask
-//! `auth::current_user` who is calling; `reservations` asks `vendors` what can be booked, and when; `demo_data` writes
+//! `auth::current_user` who is calling; `admin` reads from the others' services; `reservations` asks `vendors` what can be booked, and when; `demo_data` writes
 //! opening hours in the form of `vendors`.
 
+pub mod admin;
 pub mod app;
 pub mod auth;
 pub mod chat;
@@ -28,11 +31,14 @@ pub mod database;
 pub mod demo_data;
 pub mod extract;
 pub mod health;
+pub mod jobs;
 pub mod pagination;
 pub mod problem;
+pub mod prometheus;
 pub mod redis;
 pub mod request_id;
 pub mod reservations;
 pub mod server;
+pub mod statistics;
 pub mod telemetry;
 pub mod vendors;

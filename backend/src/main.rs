@@ -1,16 +1,19 @@
-//! The service's command line: `run`, `healthcheck`, `keys init`, `demo-data`.
+//! The service's command line: `run`, `healthcheck`, `keys init`, `jobs`, `demo-data`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use backend::app::App;
+use backend::app::{self, App};
 use backend::auth::keys;
 use backend::config::{self, Config};
 use backend::database::Db;
+use backend::jobs::command;
+use backend::redis::Redis;
 use backend::{demo_data, health, telemetry};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// The reservation and chat service behind the gateway.
 #[derive(Parser)]
@@ -36,6 +39,14 @@ enum Command {
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
+    },
+    /// Shows, runs and stops the jobs.
+    Jobs {
+        /// The configuration.
+        #[arg(long, global = true, default_value = "config/backend.toml")]
+        config: PathBuf,
+        #[command(subcommand)]
+        command: command::Command,
     },
     /// Loads vendors to look at, if there are none yet.
     DemoData {
@@ -80,6 +91,7 @@ async fn obey(command: Command) -> anyhow::Result<()> {
             }
             Ok(())
         }
+        Command::Jobs { config, command } => jobs(&Config::load(&config)?, &command).await,
         Command::DemoData { config, folder } => {
             let config = Config::load(&config)?;
             let db = Db::open(&config.database).await.context("opening the database")?;
@@ -102,6 +114,24 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
     tracing::info!("stopping");
     app.stop().await;
+    Ok(())
+}
+
+/// The first signal lets a run be given back to the backends.
+async fn jobs(config: &Config, command: &command::Command) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let db = Db::open(&config.database).await.context("opening the database")?;
+    let jobs = app::jobs(config, &db, &Redis::new(&config.redis)?)?;
+    let stop = CancellationToken::new();
+    let mut answer = std::pin::pin!(command::obey(&jobs, command, &stop));
+    let answer = tokio::select! {
+        answer = answer.as_mut() => answer,
+        _ = terminate.recv() => { stop.cancel(); answer.await }
+        _ = interrupt.recv() => { stop.cancel(); answer.await }
+    };
+    db.close().await;
+    say(&answer?);
     Ok(())
 }
 

@@ -119,6 +119,10 @@ impl Auth {
             store::find_or_insert_user(&self.0.db, &verified.identity, &verified.profile, role).await?;
         let first = self.0.sessions.begin(&user.id).await?;
         tracing::info!(user = user.id, session = first.session_id, provider, "signed in");
+        // Signing in is worth more than its being counted.
+        if let Err(error) = store::insert_sign_in(&self.0.db, &first.session_id, &user.id).await {
+            tracing::warn!(%error, session = first.session_id, "a sign-in isn't counted");
+        }
         self.token_pair(&user, &first)
     }
 

@@ -98,6 +98,27 @@ return 1",
     )
 });
 
+/// Arguments: index, prefix of a user's sessions, prefix of a session, idle time, how many at most. Answers how many
+/// it looked at, and how many of them it ended. The session itself has the last word on when it was last used.
+static PURGE: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        r"
+local oldest, ended = now() - ARGV[4], 0
+local ids = redis.call('ZRANGEBYSCORE', ARGV[1], '-inf', '(' .. oldest, 'LIMIT', 0, ARGV[5])
+for _, id in ipairs(ids) do
+    local session = redis.call('HMGET', ARGV[3] .. id, 'user', 'last_used')
+    local last_used = tonumber(session[2] or 0)
+    if last_used < oldest then
+        finish(ARGV[3] .. id, session[1], id)
+        ended = ended + 1
+    else
+        redis.call('ZADD', ARGV[1], last_used, id)
+    end
+end
+return {#ids, ended}",
+    )
+});
+
 fn script(body: &str) -> Script {
     Script::new(&format!("{PRELUDE}{body}"))
 }
@@ -185,6 +206,19 @@ impl Sessions {
             .arg(keys::user_sessions(""))
             .arg(session_id);
         self.redis.run::<i64>(&script).await.map(drop)
+    }
+
+    /// Takes out at most `limit` sessions that have lain unused for too long; how many it looked at, and took out.
+    /// Redis serves nobody else meanwhile.
+    pub(super) async fn purge(&self, limit: i64) -> Result<(i64, i64), RedisError> {
+        let mut script = PURGE.prepare_invoke();
+        script
+            .arg(keys::SESSIONS_BY_LAST_USE)
+            .arg(keys::user_sessions(""))
+            .arg(keys::session(""))
+            .arg(millis(self.idle))
+            .arg(limit);
+        self.redis.run(&script).await
     }
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::clock::EpochMillis;
 use crate::config::Identity;
 use crate::database::Db;
-use crate::{read, transaction};
+use crate::{read, transaction, write};
 
 /// A user as the database keeps it.
 #[derive(Clone, Debug)]
@@ -60,6 +60,15 @@ const INSERT_IDENTITY: &str =
 pub(super) async fn find_user(db: &Db, id: &str) -> sqlx::Result<Option<User>> {
     let row: Option<Row> = read!(db, |pool| sqlx::query_as(FIND).bind(id).fetch_optional(pool).await)?;
     row.map(User::try_from).transpose()
+}
+
+/// Notes that a session began, for the statistics.
+pub(super) async fn insert_sign_in(db: &Db, session_id: &str, user_id: &str) -> sqlx::Result<()> {
+    const SQL: &str = "INSERT INTO sign_ins (session_id, user_id, signed_in_at) VALUES ($1, $2, $3)";
+    write!(db, |pool| {
+        sqlx::query(SQL).bind(session_id).bind(user_id).bind(EpochMillis::now()).execute(pool).await?
+    });
+    Ok(())
 }
 
 /// The user whom the provider means; made from `profile` at the first sign-in. `role` is the least that the user

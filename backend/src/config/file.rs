@@ -1,16 +1,18 @@
 //! The file as it is written, and its way into a [`Config`].
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use secrecy::{SecretSlice, SecretString};
 use serde::Deserialize;
 
+use super::accounts::{AccountsTable, ProviderTable, accounts, providers};
 use super::{
-    Accounts, Chat, Config, ConfigError, Database, Identity, Listen, Mode, Provider, Redis, Reservations,
-    Shutdown, Synchronous, Tokens, Vendors,
+    Chat, Config, ConfigError, Database, Jobs, Listen, Mode, Redis, Reservations, Shutdown, Synchronous,
+    Tokens, Vendors,
 };
 
 /// A key that is shorter than the hash can be guessed sooner than the hash be broken (RFC 2104, section 3).
@@ -30,6 +32,7 @@ pub(super) struct File {
     vendors: VendorsTable,
     reservations: ReservationsTable,
     chat: ChatTable,
+    jobs: JobsTable,
 }
 
 #[derive(Deserialize)]
@@ -77,22 +80,6 @@ struct TokensTable {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AccountsTable {
-    admins: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProviderTable {
-    id: String,
-    name: String,
-    issuer: String,
-    jwks_url: String,
-    audiences: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct VendorsTable {
     cache_seconds: u64,
 }
@@ -111,6 +98,16 @@ struct ChatTable {
     max_connections: usize,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JobsTable {
+    time_zone: String,
+    poll_ms: u64,
+    lease_ms: u64,
+    #[serde(default)]
+    schedules: BTreeMap<String, String>,
+}
+
 /// The parsed file, and the folder that its relative paths start at.
 pub(super) fn read(path: &Path) -> Result<(File, PathBuf), ConfigError> {
     let fault = |text: String| ConfigError { path: path.to_owned(), faults: vec![text] };
@@ -126,14 +123,14 @@ pub(super) fn read(path: &Path) -> Result<(File, PathBuf), ConfigError> {
 
 /// The faults found so far; each names its key.
 #[derive(Default)]
-struct Faults(Vec<String>);
+pub(super) struct Faults(Vec<String>);
 
 impl Faults {
-    fn add(&mut self, key: &str, fault: impl std::fmt::Display) {
+    pub(super) fn add(&mut self, key: &str, fault: impl std::fmt::Display) {
         self.0.push(format!("{key}: {fault}"));
     }
 
-    fn require(&mut self, holds: bool, key: &str, fault: &str) {
+    pub(super) fn require(&mut self, holds: bool, key: &str, fault: &str) {
         if !holds {
             self.add(key, fault);
         }
@@ -167,6 +164,7 @@ impl File {
                 total_queue_bytes: self.chat.total_queue_bytes,
                 max_connections: self.chat.max_connections,
             },
+            jobs: jobs(self.jobs, &mut faults),
         };
         let reservations = config.reservations.lock.as_millis();
         faults.require(
@@ -251,50 +249,19 @@ fn tokens(table: TokensTable, keys_dir: PathBuf, folder: &Path, faults: &mut Fau
     }
 }
 
-fn accounts(table: &AccountsTable, providers: &[ProviderTable], faults: &mut Faults) -> Accounts {
-    let mut admins = HashSet::new();
-    for text in &table.admins {
-        match text.split_once(':') {
-            Some((provider, sub)) if !sub.is_empty() && providers.iter().any(|p| p.id == provider) => {
-                admins.insert(Identity { provider: provider.to_owned(), sub: sub.to_owned() });
-            }
-            _ => faults.add("accounts.admins", format!("`{text}` is not `provider:sub` of a known provider")),
-        }
+fn jobs(table: JobsTable, faults: &mut Faults) -> Jobs {
+    let time_zone = TimeZone::get(&table.time_zone).unwrap_or_else(|_| {
+        faults.add("jobs.time_zone", "expected the name of an IANA time zone");
+        TimeZone::UTC
+    });
+    faults.require((10..=60_000).contains(&table.poll_ms), "jobs.poll_ms", "expected 10 to 60000");
+    faults.require((500..=600_000).contains(&table.lease_ms), "jobs.lease_ms", "expected 500 to 600000");
+    Jobs {
+        time_zone,
+        poll: Duration::from_millis(table.poll_ms),
+        lease: Duration::from_millis(table.lease_ms),
+        schedules: table.schedules,
     }
-    Accounts { admins }
-}
-
-fn providers(tables: Vec<ProviderTable>, mode: Mode, faults: &mut Faults) -> Vec<Provider> {
-    let mut ids = HashSet::new();
-    for table in &tables {
-        let key = format!("providers `{}`", table.id);
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        faults.require(
-            !table.id.is_empty() && table.id.bytes().all(plain),
-            &key,
-            "expected an id of a-z, 0-9 and -",
-        );
-        faults.require(ids.insert(table.id.clone()), &key, "this id is given twice");
-        faults.require(!table.audiences.is_empty(), &key, "audiences: expected at least one client id");
-        faults.require(!table.issuer.is_empty(), &key, "issuer: expected the provider's `iss`");
-        let url = reqwest::Url::parse(&table.jwks_url);
-        let http = url.is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        faults.require(http, &key, "jwks_url: expected an http or https URL");
-        let is_private = |url: &str| url.starts_with("https://");
-        faults.require(
-            mode == Mode::Development || (is_private(&table.issuer) && is_private(&table.jwks_url)),
-            &key,
-            "in production an issuer and its keys are reached by https:// only",
-        );
-    }
-    let provider = |table: ProviderTable| Provider {
-        id: table.id,
-        name: table.name,
-        issuer: table.issuer,
-        jwks_url: table.jwks_url,
-        audiences: table.audiences,
-    };
-    tables.into_iter().map(provider).collect()
 }
 
 /// The file's text without the line's end.

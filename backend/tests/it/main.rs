@@ -4,11 +4,13 @@
 
 mod auth;
 mod chat;
+mod command;
 mod demo_data;
 mod fixtures;
 #[allow(dead_code, reason = "not every test needs all of it")]
 mod harness;
 mod health;
+mod jobs;
 mod problems;
 mod reservations;
 mod tidy;

@@ -6,12 +6,18 @@ const MAX_LINES: usize = 400;
 
 /// What every feature may use.
 const GROUND: &[&str] =
-    &["clock", "config", "database", "extract", "pagination", "problem", "redis", "request_id"];
+    &["clock", "config", "database", "extract", "jobs", "pagination", "problem", "redis", "request_id"];
 
 /// Rooms and what else each may import, besides itself. `a::b` allows only that part of a room.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["app", "auth::keys", "config", "database", "demo_data", "health", "telemetry"]),
-    ("app", &["auth", "chat", "health", "reservations", "server", "vendors"]),
+    (
+        "app",
+        &["admin", "auth", "chat", "health", "prometheus", "reservations", "server", "statistics", "vendors"],
+    ),
+    ("admin", &["auth::current_user"]),
+    ("prometheus", &[]),
+    ("statistics", &[]),
     ("server", &[]),
     ("health", &[]),
     ("demo_data", &["vendors::hours"]),
@@ -29,6 +35,7 @@ const GROUND_ARROWS: &[(&str, &[&str])] = &[
     ("request_id", &[]),
     ("database", &["config"]),
     ("redis", &["config"]),
+    ("jobs", &["clock", "config", "database", "redis"]),
     ("problem", &["database", "redis", "request_id"]),
     ("extract", &["problem"]),
     ("pagination", &["problem"]),
@@ -86,7 +93,8 @@ fn check(room: &str, layer: &str, text: &str) -> Option<String> {
 fn is_allowed(room: &str, layer: &str, path: &str) -> bool {
     let (target, rest) = path.split_once("::").unwrap_or((path, ""));
     // The database's macros stand at the crate's root.
-    let target = if ["read", "write", "transaction"].contains(&target) { "database" } else { target };
+    let target =
+        if ["read", "write", "transaction", "within"].contains(&target) { "database" } else { target };
     if target == room {
         let level = |name: &str| LAYERS.iter().position(|layer| *layer == name);
         let to = rest.split("::").next().unwrap_or_default();

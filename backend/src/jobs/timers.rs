@@ -1,0 +1,166 @@
+//! Timers: what is to happen once, at a time. A reminder, the end of a hold.
+//!
+//! A timer is a row with its time in an index: those that wait cost nothing. Going off deletes the row in the
+//! transaction in which its handler writes, so that it happens once, whichever backend gets there; what came due
+//! while none was there goes off late.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::clock::EpochMillis;
+use crate::database::{Db, Transaction};
+use crate::{read, within};
+
+use super::job::JobError;
+use super::report;
+
+/// Timers that go off in one transaction at most: others wait for its write lock.
+const BATCH: i64 = 100;
+
+/// A timer whose handler fails this often stays in the table with its error and goes off no more.
+const MAX_FAILURES: i64 = 5;
+
+/// How long a timer that failed waits, for each time that it did.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// What happens when timers of one kind go off.
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// The kind that it handles.
+    fn kind(&self) -> &'static str;
+
+    /// Does it, in this transaction only. What goes to the outside is written down here and sent afterwards.
+    async fn fire(&self, transaction: &mut Transaction, timer: &Timer) -> Result<(), JobError>;
+}
+
+/// A timer that goes off.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Timer {
+    /// The timer's id.
+    pub id: String,
+    /// What it is about.
+    pub subject: String,
+    /// When it was to go off.
+    pub due_at: EpochMillis,
+    /// What whoever set it said.
+    pub payload: String,
+    failures: i64,
+}
+
+/// Sets the timer of this kind and subject, or moves it.
+pub async fn set(
+    transaction: &mut Transaction,
+    kind: &str,
+    subject: &str,
+    due_at: EpochMillis,
+    payload: &str,
+) -> sqlx::Result<()> {
+    const SQL: &str = "INSERT INTO timers (id, kind, subject, due_at, payload, failures)
+        VALUES ($1, $2, $3, $4, $5, 0)
+        ON CONFLICT (kind, subject) DO UPDATE SET
+            due_at = excluded.due_at, payload = excluded.payload, failures = 0, error = NULL";
+    within!(transaction, |connection| {
+        sqlx::query(SQL)
+            .bind(Uuid::now_v7().to_string())
+            .bind(kind)
+            .bind(subject)
+            .bind(due_at)
+            .bind(payload)
+            .execute(connection)
+            .await?
+    });
+    Ok(())
+}
+
+/// Takes the timer back; whether it was still waiting.
+pub async fn cancel(transaction: &mut Transaction, kind: &str, subject: &str) -> sqlx::Result<bool> {
+    const SQL: &str = "DELETE FROM timers WHERE kind = $1 AND subject = $2";
+    let done = within!(transaction, |connection| {
+        sqlx::query(SQL).bind(kind).bind(subject).execute(connection).await?
+    });
+    Ok(done.rows_affected() == 1)
+}
+
+/// Lets the handler's timers go off that are due at `now`, a batch at a time, until none is left.
+pub(super) async fn fire_due(db: &Db, handler: &dyn Handler, now: EpochMillis) -> Result<(), JobError> {
+    while fire_batch(db, handler, now).await? == BATCH {}
+    Ok(())
+}
+
+/// How many timers were due, up to a batch.
+async fn fire_batch(db: &Db, handler: &dyn Handler, now: EpochMillis) -> Result<i64, JobError> {
+    const IS_DUE: &str = "SELECT EXISTS (SELECT 1 FROM timers WHERE kind = $1 AND due_at <= $2)";
+    let kind = handler.kind();
+    // Only read while nothing is due.
+    let is_due: bool =
+        read!(db, |pool| sqlx::query_scalar(IS_DUE).bind(kind).bind(now).fetch_one(pool).await)?;
+    if !is_due {
+        return Ok(0);
+    }
+    let mut transaction = db.begin().await?;
+    let timers = take(&mut transaction, kind, now).await?;
+    let (mut fired, mut failed) = (0, 0);
+    for timer in &timers {
+        execute(&mut transaction, "SAVEPOINT timer").await?;
+        match handler.fire(&mut transaction, timer).await {
+            Ok(()) => fired += 1,
+            Err(error) => {
+                failed += 1;
+                tracing::warn!(%error, kind, subject = timer.subject, "a timer's work failed");
+                execute(&mut transaction, "ROLLBACK TO SAVEPOINT timer").await?;
+                put_back(&mut transaction, kind, timer, now, &error.to_string()).await?;
+            }
+        }
+        execute(&mut transaction, "RELEASE SAVEPOINT timer").await?;
+    }
+    transaction.commit().await?;
+    report::timers(kind, "fired", fired);
+    report::timers(kind, "failed", failed);
+    Ok(i64::try_from(timers.len()).unwrap_or(BATCH))
+}
+
+/// Takes a batch of due timers out of the table, the oldest first.
+async fn take(transaction: &mut Transaction, kind: &str, now: EpochMillis) -> sqlx::Result<Vec<Timer>> {
+    const SQL: &str = "DELETE FROM timers WHERE id IN (
+            SELECT id FROM timers WHERE kind = $1 AND due_at <= $2 ORDER BY due_at LIMIT $3)
+        RETURNING id, subject, due_at, payload, failures";
+    let mut timers: Vec<Timer> = within!(transaction, |connection| {
+        sqlx::query_as(SQL).bind(kind).bind(now).bind(BATCH).fetch_all(connection).await
+    })?;
+    timers.sort_by(|a, b| (a.due_at, &a.id).cmp(&(b.due_at, &b.id)));
+    Ok(timers)
+}
+
+/// Puts a timer back that couldn't be done: to go off later, or, after too many times, for people to look at.
+async fn put_back(
+    transaction: &mut Transaction,
+    kind: &str,
+    timer: &Timer,
+    now: EpochMillis,
+    error: &str,
+) -> sqlx::Result<()> {
+    const SQL: &str = "INSERT INTO timers (id, kind, subject, due_at, payload, failures, error)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let failures = timer.failures + 1;
+    let wait = RETRY.saturating_mul(u32::try_from(failures).unwrap_or(u32::MAX));
+    let due_at = (failures < MAX_FAILURES).then(|| now.plus(wait));
+    within!(transaction, |connection| {
+        sqlx::query(SQL)
+            .bind(&timer.id)
+            .bind(kind)
+            .bind(&timer.subject)
+            .bind(due_at)
+            .bind(&timer.payload)
+            .bind(failures)
+            .bind(error)
+            .execute(connection)
+            .await?
+    });
+    Ok(())
+}
+
+async fn execute(transaction: &mut Transaction, sql: &'static str) -> sqlx::Result<()> {
+    within!(transaction, |connection| sqlx::query(sql).execute(connection).await.map(drop))
+}
