@@ -24,6 +24,7 @@ use crate::jobs::service::{Jobs, Running};
 use crate::jobs::trim_runs::TrimRuns;
 use crate::prometheus;
 use crate::redis::Redis;
+use crate::reservations::purge_idempotency::PurgeIdempotency;
 use crate::reservations::service::Reservations;
 use crate::server::Server;
 use crate::statistics::daily_statistics::DailyStatistics;
@@ -114,6 +115,7 @@ pub fn jobs(config: &Config, db: &Db, redis: &Redis) -> anyhow::Result<Jobs> {
     let jobs: Vec<Box<dyn Job>> = vec![
         Box::new(PurgeSessions::new(config, redis.clone())),
         Box::new(DailyStatistics::new(config)),
+        Box::new(PurgeIdempotency),
         Box::new(TrimRuns),
     ];
     let timers = Vec::new();

@@ -5,12 +5,13 @@ use std::time::Duration;
 use access_token::Role;
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::auth::current_user::CurrentUser;
@@ -18,6 +19,7 @@ use crate::clock::EpochMillis;
 use crate::extract::{Json, Path, Query};
 use crate::pagination::{self, Page};
 use crate::problem::Problem;
+use crate::reservations::idempotency::IdempotencyKey;
 use crate::reservations::model::{AvailableSlot, Reservation};
 use crate::reservations::service::{self, MAX_NOTE_CHARS, Reservations, ReserveError};
 use crate::reservations::store::Position;
@@ -48,18 +50,45 @@ struct ReserveBody {
 async fn reserve(
     State(reservations): State<Reservations>,
     user: CurrentUser,
+    headers: HeaderMap,
     Json(body): Json<ReserveBody>,
 ) -> Result<Response, Problem> {
+    let key = idempotency_key(&headers, &body)?;
     let request = service::Request {
         service_id: body.service_id,
         starts_at: body.starts_at,
         party_size: body.party_size.unwrap_or(1),
         note: body.note.filter(|note| !note.trim().is_empty()),
     };
-    let reservation = reservations.reserve(&user.id, request).await?;
-    let location = HeaderValue::from_str(&format!("/api/reservations/{}", reservation.id))
-        .expect("an id is a header's value");
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(reservation)).into_response())
+    let answer = reservations.reserve_once(&user.id, request, key).await?;
+    let made: Made = serde_json::from_str(&answer).map_err(|error| Problem::internal(&error))?;
+    let location =
+        HeaderValue::from_str(&format!("/api/reservations/{}", made.id)).expect("an id is a header's value");
+    let json = HeaderValue::from_static("application/json");
+    let headers = [(header::LOCATION, location), (header::CONTENT_TYPE, json)];
+    Ok((StatusCode::CREATED, headers, answer).into_response())
+}
+
+/// Of an answer that was kept: whose it is.
+#[derive(Deserialize)]
+struct Made {
+    id: Uuid,
+}
+
+/// The key of a request that has one, bound to what the request asks for.
+fn idempotency_key(headers: &HeaderMap, body: &ReserveBody) -> Result<Option<IdempotencyKey>, Problem> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let ReserveBody { service_id, starts_at, party_size, note } = body;
+    let request = json!([service_id, starts_at, party_size.unwrap_or(1), note]).to_string();
+    let key = value.to_str().ok().and_then(|text| IdempotencyKey::new(text, &request));
+    match (key, values.next()) {
+        (Some(key), None) => Ok(Some(key)),
+        _ => {
+            let detail = "`Idempotency-Key` is one text of 1 to 255 visible ASCII characters.";
+            Err(Problem::new(StatusCode::BAD_REQUEST, "invalid-idempotency-key", detail))
+        }
+    }
 }
 
 async fn show(
@@ -135,6 +164,10 @@ impl From<ReserveError> for Problem {
             ReserveError::NoSuchSlot => Self::unprocessable(
                 "no-such-slot",
                 "No slot begins then: it lies outside the opening hours, or not on a step.",
+            ),
+            ReserveError::KeyReused => Self::unprocessable(
+                "idempotency-key-reused",
+                "This `Idempotency-Key` was used for another request.",
             ),
             ReserveError::SlotTaken => Self::conflict("slot-taken", "Not enough places are left."),
             ReserveError::SlotBusy => {

@@ -30,6 +30,13 @@ pub struct Reservation {
     pub created_at: EpochMillis,
 }
 
+impl Reservation {
+    /// The booking as clients see it, JSON text.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("plain values serialise")
+    }
+}
+
 /// What has become of a booking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
 #[serde(rename_all = "kebab-case")]

@@ -11,6 +11,7 @@ use crate::clock::EpochMillis;
 use crate::config;
 use crate::database::Db;
 use crate::redis::Redis;
+use crate::reservations::idempotency::{self, IdempotencyKey, Known};
 use crate::reservations::lock::{Acquisition, SlotLocks};
 use crate::reservations::model::{AvailableSlot, Reservation, Status};
 use crate::reservations::occupancy::Occupancy;
@@ -69,6 +70,9 @@ pub enum ReserveError {
     /// Fewer places are left than the party takes.
     #[error("not enough places are left")]
     SlotTaken,
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
     /// Somebody else is booking the only place this instant.
     #[error("somebody is booking this place right now")]
     SlotBusy,
@@ -103,8 +107,41 @@ impl Reservations {
         }
     }
 
-    /// Books.
-    pub async fn reserve(&self, user_id: &str, request: Request) -> Result<Reservation, ReserveError> {
+    /// Books; with a key, once only, and says the same again to whoever asks the same again. The answer is the
+    /// booking as JSON text, as it was when it was made.
+    pub async fn reserve_once(
+        &self,
+        user_id: &str,
+        request: Request,
+        key: Option<IdempotencyKey>,
+    ) -> Result<String, ReserveError> {
+        let Some(key) = key else {
+            return self.reserve(user_id, request, None).await.map(|made| made.to_json());
+        };
+        match idempotency::find(&self.db, user_id, &key).await? {
+            Some(Known::Answered(answer)) => return Ok(answer),
+            Some(Known::UsedForAnother) => return Err(ReserveError::KeyReused),
+            None => {}
+        }
+        match self.reserve(user_id, request, Some(key.clone())).await {
+            Ok(made) => Ok(made.to_json()),
+            // Whoever asked the same at the same moment may have been faster, and have taken the place or the key.
+            Err(refused @ (ReserveError::KeyReused | ReserveError::SlotTaken)) => {
+                match idempotency::find(&self.db, user_id, &key).await? {
+                    Some(Known::Answered(answer)) => Ok(answer),
+                    _ => Err(refused),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn reserve(
+        &self,
+        user_id: &str,
+        request: Request,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Reservation, ReserveError> {
         if request.note.as_ref().is_some_and(|note| note.chars().count() > MAX_NOTE_CHARS) {
             return Err(ReserveError::NoteTooLong);
         }
@@ -132,15 +169,21 @@ impl Reservations {
         };
         // Once begun it is finished, whatever becomes of the request: whoever takes the lock gives it back.
         let this = self.clone();
-        let task = async move { this.store(&reservation, capacity).await.map(|()| reservation) };
+        let task =
+            async move { this.store(&reservation, capacity, key.as_ref()).await.map(|()| reservation) };
         self.tasks.spawn(task).await?
     }
 
     /// Where only one can win, whoever comes second is told so at once. Where there are more places nobody waits
     /// or is turned away for another's sake: the database counts them.
-    async fn store(&self, reservation: &Reservation, capacity: i64) -> Result<(), ReserveError> {
+    async fn store(
+        &self,
+        reservation: &Reservation,
+        capacity: i64,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<(), ReserveError> {
         if capacity > 1 {
-            return Ok(store::insert(&self.db, reservation).await?);
+            return self.insert(reservation, key).await;
         }
         match self.locks.acquire(&reservation.service_id, reservation.starts_at).await {
             Acquisition::Busy => Err(ReserveError::SlotBusy),
@@ -149,14 +192,30 @@ impl Reservations {
                     let locks = self.locks.clone();
                     self.tasks.spawn(async move { locks.release(held).await });
                 }
-                Ok(store::insert(&self.db, reservation).await?)
+                self.insert(reservation, key).await
             }
             Acquisition::Held(held) => {
-                let outcome = store::insert(&self.db, reservation).await;
+                let outcome = self.insert(reservation, key).await;
                 self.locks.release(held).await;
-                Ok(outcome?)
+                outcome
             }
         }
+    }
+
+    /// The booking, and with a key its answer: both or neither.
+    async fn insert(
+        &self,
+        reservation: &Reservation,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<(), ReserveError> {
+        let Some(key) = key else { return Ok(store::insert(&self.db, reservation).await?) };
+        let mut transaction = self.db.begin().await?;
+        let answer = reservation.to_json();
+        if !idempotency::insert(&mut transaction, &reservation.user_id, key, &answer).await? {
+            return Err(ReserveError::KeyReused);
+        }
+        store::insert_within(&mut transaction, reservation).await?;
+        Ok(transaction.commit().await?)
     }
 
     /// The booking, if this user may see it: the one who made it, the vendor's owner, whoever `sees_all`.

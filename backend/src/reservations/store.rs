@@ -1,10 +1,10 @@
 //! Reservations in the database, which alone decides whether a place is left.
 
 use crate::clock::EpochMillis;
-use crate::database::Db;
+use crate::database::{Db, Transaction};
 use crate::reservations::model::Reservation;
 use crate::reservations::occupancy::Taken;
-use crate::{read, write};
+use crate::{read, within, write};
 
 /// SQLite's extended result code of `RAISE` in a trigger: SQLITE_CONSTRAINT_TRIGGER.
 const RAISED_BY_TRIGGER: &str = "1811";
@@ -32,27 +32,42 @@ impl From<sqlx::Error> for InsertError {
     }
 }
 
+const INSERT: &str = "
+    INSERT INTO reservations
+        (id, service_id, vendor_id, user_id, starts_at, ends_at, party_size, note, status, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+
+/// Runs the one statement on a pool or a connection of whichever driver.
+macro_rules! run_insert {
+    ($reservation:expr, $executor:expr) => {
+        sqlx::query(INSERT)
+            .bind(&$reservation.id)
+            .bind(&$reservation.service_id)
+            .bind(&$reservation.vendor_id)
+            .bind(&$reservation.user_id)
+            .bind($reservation.starts_at)
+            .bind($reservation.ends_at)
+            .bind($reservation.party_size)
+            .bind(&$reservation.note)
+            .bind($reservation.status)
+            .bind($reservation.created_at)
+            .execute($executor)
+            .await
+    };
+}
+
 /// Stores a booking, if places are left for all of it: one statement, and a trigger that counts.
 pub async fn insert(db: &Db, reservation: &Reservation) -> Result<(), InsertError> {
-    const SQL: &str = "
-        INSERT INTO reservations
-            (id, service_id, vendor_id, user_id, starts_at, ends_at, party_size, note, status, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-    write!(db, |pool| {
-        sqlx::query(SQL)
-            .bind(&reservation.id)
-            .bind(&reservation.service_id)
-            .bind(&reservation.vendor_id)
-            .bind(&reservation.user_id)
-            .bind(reservation.starts_at)
-            .bind(reservation.ends_at)
-            .bind(reservation.party_size)
-            .bind(&reservation.note)
-            .bind(reservation.status)
-            .bind(reservation.created_at)
-            .execute(pool)
-            .await
-    })?;
+    write!(db, |pool| run_insert!(reservation, pool))?;
+    Ok(())
+}
+
+/// The same, as part of a transaction.
+pub async fn insert_within(
+    transaction: &mut Transaction,
+    reservation: &Reservation,
+) -> Result<(), InsertError> {
+    within!(transaction, |connection| run_insert!(reservation, connection))?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use crate::fixtures::{later, noon};
 use crate::harness::{Answer, Stack, TestUser, send};
 
 mod availability;
+mod idempotency;
 mod lock;
 mod store;
 

@@ -91,8 +91,9 @@ pub(crate) fn xtask(arguments: &[&str]) -> Output {
 /// to outgoing connections.
 pub(crate) fn next_offset() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let process = (std::process::id() % 400) as u16;
-    10_000 + (process * 5 + NEXT.fetch_add(1, Ordering::Relaxed)) % 2_000 * 6
+    let process = (std::process::id() % 340) as u16;
+    // Steps of 7: the differences between a stack's own ports are no multiples of it, so that neighbours never meet.
+    10_000 + (process * 5 + NEXT.fetch_add(1, Ordering::Relaxed)) % 1_700 * 7
 }
 
 fn read(state_dir: &Path) -> StackFile {

@@ -152,7 +152,7 @@ async fn a_booking_whose_client_has_gone_is_finished_and_its_lock_released() {
     };
     let booking = tokio::spawn({
         let (reservations, user_id) = (reservations.clone(), user.id.clone());
-        async move { reservations.reserve(&user_id, request).await }
+        async move { reservations.reserve_once(&user_id, request, None).await }
     });
     let key = format!("lock:slot:{service}:{}", noon().0);
     eventually("the lock is held", async || stack.redis_cli(&["EXISTS", &key]) == "1").await;
