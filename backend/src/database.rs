@@ -89,7 +89,7 @@ macro_rules! transaction {
     };
 }
 
-/// Runs an expression in a [`Transaction`](crate::database::Transaction), with `$connection` its connection.
+/// Runs an expression in a [`Transaction`], with `$connection` its connection.
 #[macro_export]
 macro_rules! within {
     ($transaction:expr, |$connection:ident| $body:expr) => {
