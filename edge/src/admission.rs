@@ -60,11 +60,13 @@ pub struct NotAdmitted {
     pub problem: Problem,
 }
 
-/// The routes of a request, if every step holds.
+/// The routes of a request, if every step holds. `server_name` is the name that its connection was made to, if any
+/// (RFC 6066, section 3).
 pub fn admit<'a>(
     policy: &Policy,
     routes: &'a RouteTable,
     arrival: &Arrival<'a>,
+    server_name: Option<&str>,
     known: &mut Known,
 ) -> Result<Matched<'a>, NotAdmitted> {
     let refuse = |at, problem| NotAdmitted { at, problem };
@@ -73,6 +75,10 @@ pub fn admit<'a>(
     }
     let name = host_name(arrival.authority);
     if !policy.hosts.iter().any(|host| host.eq_ignore_ascii_case(name)) {
+        return Err(refuse(Step::Host, Problem::misdirected()));
+    }
+    // What was shown to the client proves the name that it connected to, and no other (RFC 9110, section 7.4).
+    if server_name.is_some_and(|server_name| !server_name.eq_ignore_ascii_case(name)) {
         return Err(refuse(Step::Host, Problem::misdirected()));
     }
     known.client = client_ip(arrival.peer, arrival.headers, &policy.trusted_proxies);

@@ -23,6 +23,16 @@ pub fn client_ip(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Op
     Some(client)
 }
 
+/// What counts as one client: IPv4 by address, IPv6 by /64, which is what one customer is given.
+pub fn network_key(client: IpAddr) -> u64 {
+    const IPV4: u64 = 1 << 63;
+    match client.to_canonical() {
+        // No IPv6 prefix in use has this bit set and the next 31 clear.
+        IpAddr::V4(address) => IPV4 | u64::from(u32::from(address)),
+        IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
+    }
+}
+
 fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&address))
 }

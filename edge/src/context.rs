@@ -6,6 +6,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use crate::admission::Known;
+use crate::connection::{self, Served};
 use crate::guards::Findings;
 
 /// The state of one request.
@@ -13,6 +14,8 @@ use crate::guards::Findings;
 pub struct Context {
     /// When its header had been read.
     pub started: Instant,
+    /// Its connection, and how its body comes along.
+    pub served: Served,
     /// Ours, never the client's.
     pub request_id: String,
     /// The client's address and the canonical path, once they are known.
@@ -28,10 +31,11 @@ pub struct Context {
 }
 
 impl Context {
-    /// A fresh request.
+    /// A fresh request: the one that the running task serves.
     pub fn new() -> Self {
         Self {
             started: Instant::now(),
+            served: connection::current(),
             request_id: Uuid::now_v7().to_string(),
             known: Known::default(),
             route: None,

@@ -6,16 +6,17 @@
 //! main      → server, explain, healthcheck, config
 //! explain   → admission, config, routes, guards, request, problem
 //! healthcheck → upstream, config
-//! server    → gateway, admin, redirect, tls, key_refresh, upstream, guards, metrics, config
+//! server    → door, gateway, admin, redirect, tls, key_refresh, upstream, guards, metrics, config
+//! door      → connection, client_ip, problem, config
 //! gateway   → admission, context, target, request, routes, guards, upstream, files, headers, problem, access_log,
 //!             metrics, config
 //! admission → client_ip, path, routes, redirect, problem, config
 //! admin     → upstream, metrics                redirect  → path, problem
-//! key_refresh → guards, upstream, config       tls       → config                target → problem
-//! guards    → request, routes, problem, config
+//! key_refresh → guards, upstream, config       tls       → config                target → problem, config
+//! guards    → client_ip, request, routes, problem, config
 //! upstream  → config                           files     → problem
-//! context   → admission, guards                      access_log, metrics → context, routes
-//! routes    → config                           headers, problem, request, client_ip, path → (nothing)
+//! context   → admission, guards, connection          access_log, metrics → context, routes
+//! routes, connection → config                   headers, problem, request, client_ip, path → (nothing)
 //! config    → (nothing)
 //! ```
 //!
@@ -27,7 +28,9 @@ pub mod admin;
 pub mod admission;
 pub mod client_ip;
 pub mod config;
+pub mod connection;
 pub mod context;
+pub mod door;
 pub mod explain;
 pub mod files;
 pub mod gateway;

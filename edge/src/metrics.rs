@@ -18,6 +18,19 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
         "From the header's end to the answer's end"
     );
     metrics::describe_counter!("edge_refusals_total", "Requests that a guard refused");
+    metrics::describe_gauge!("edge_connections", "Clients' connections that are open");
+    metrics::describe_counter!(
+        "edge_connections_refused_total",
+        "Connections that found no place, by reason"
+    );
+    metrics::describe_counter!(
+        "edge_connections_evicted_total",
+        "Waiting connections that made room for others"
+    );
+    metrics::describe_counter!("edge_handshakes_total", "TLS handshakes: full, resumed, failed, late");
+    metrics::describe_counter!("edge_floods_total", "HTTP/2 connections closed for a flood of frames");
+    metrics::describe_gauge!("edge_certificate_not_after_seconds", "When a certificate ends, since 1970");
+    metrics::describe_counter!("edge_certificate_reloads_total", "Times that certificates were read again");
     metrics::describe_gauge!("edge_upstream_healthy", "1 while a server is ready");
     metrics::describe_gauge!("edge_limiter_clients", "Clients that a limit remembers");
     metrics::describe_gauge!("edge_token_keys", "Public keys that tokens are accepted from");
@@ -41,6 +54,11 @@ pub fn record_memory() {
     if let Some(bytes) = memory_limit::limit_bytes() {
         metrics::gauge!("process_memory_limit_bytes").set(bytes as f64);
     }
+}
+
+/// Notes how many connections clients have open.
+pub fn record_connections(open: usize) {
+    metrics::gauge!("edge_connections").set(open as f64);
 }
 
 /// Counts an answered request. `route` is the route's pattern, so that labels are as many as the policy has routes.

@@ -49,6 +49,12 @@ impl Problem {
         Self::new("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "This path doesn't take this method.")
     }
 
+    /// 413: the body is longer than this gateway takes.
+    pub fn body_too_large(most_bytes: u64) -> Self {
+        let detail = format!("A request's body has {most_bytes} bytes at most.");
+        Self::new("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, detail)
+    }
+
     /// 421: the request is for a name that this gateway doesn't answer for.
     pub fn misdirected() -> Self {
         let detail = "This gateway does not answer for the requested host.";
@@ -77,6 +83,9 @@ impl Problem {
             StatusCode::NOT_FOUND => Self::not_found(),
             StatusCode::METHOD_NOT_ALLOWED => Self::method_not_allowed(),
             StatusCode::BAD_GATEWAY => Self::bad_gateway(),
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Self::new("body-too-large", status, "The request's body is longer than this gateway takes.")
+            }
             StatusCode::SERVICE_UNAVAILABLE => Self::unavailable(),
             status if status.is_client_error() => {
                 Self::new("bad-request", status, "The request can't be answered as it is.")

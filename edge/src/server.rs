@@ -8,7 +8,8 @@ use anyhow::{Context as _, anyhow};
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
 use pingora::apps::HttpServerOptions;
-use pingora::proxy::ProxyServiceBuilder;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, GenBackgroundService};
@@ -16,20 +17,19 @@ use pingora::services::listening::Service;
 
 use crate::admin::Admin;
 use crate::config::Policy;
-use crate::gateway::{self, Gateway};
+use crate::door::{Door, FrontDoor};
+use crate::gateway::Gateway;
 use crate::guards::{Guards, KeyStore};
 use crate::key_refresh::KeyRefresher;
+use crate::metrics;
 use crate::redirect::RedirectToHttps;
+use crate::tls::{Reloader, Tls};
 use crate::upstream::{Pool, Probe};
-use crate::{metrics, tls};
 
 /// A backend that doesn't say within this time that it is ready, isn't.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// At least as many as requests run at once: opening connections anew costs half as much CPU again.
 const KEEPALIVE_POOL: usize = 1024;
-
-/// Requests on one connection.
-const KEEPALIVE_REQUESTS: u32 = 10_000;
 
 /// Runs the edge until it is told to stop; then the process ends.
 pub fn run(policy: Policy) -> anyhow::Result<()> {
@@ -40,7 +40,8 @@ pub fn run(policy: Policy) -> anyhow::Result<()> {
     {
         check_free(address).with_context(|| format!("{address} ({what}) can't be listened on"))?;
     }
-    let tls = tls::settings(&policy.tls)?;
+    let tls = Tls::open(&policy)?;
+    let door = Door::new(&policy);
     let prometheus = metrics::install()?;
     let probe = Arc::new(Probe::new(PROBE_TIMEOUT));
     let keys = Arc::new(KeyStore::default());
@@ -53,17 +54,13 @@ pub fn run(policy: Policy) -> anyhow::Result<()> {
     server.bootstrap();
 
     let gateway = Gateway::new(Arc::clone(&policy), Arc::clone(&guards), Arc::clone(&pools));
-    let mut https = ProxyServiceBuilder::new(&server.configuration, gateway)
-        .name("https")
-        .server_options(connection_options())
-        .build();
-    https.add_tls_with_settings(&policy.listen.https.to_string(), None, tls);
-    server.add_service(https);
+    let proxy = proxy(&server.configuration, gateway);
+    let https = FrontDoor::secured(Arc::clone(&door), tls.server_config()?, proxy);
+    server.add_service(listening("https", https, policy.listen.https));
 
     let redirect = RedirectToHttps::new(policy.hosts.clone(), policy.listen.https.port());
-    let mut http = Service::new("http".to_owned(), redirect);
+    let mut http = listening("http", FrontDoor::plain(Arc::clone(&door), redirect), policy.listen.http);
     http.threads = Some(1);
-    http.add_tcp(&policy.listen.http.to_string());
     server.add_service(http);
 
     let mut admin = Service::new("admin".to_owned(), Admin::new(prometheus.clone(), Arc::clone(&pools)));
@@ -77,7 +74,8 @@ pub fn run(policy: Policy) -> anyhow::Result<()> {
     }
     let refresher = KeyRefresher::new(&policy, probe, keys);
     server.add_service(GenBackgroundService::new("keys".to_owned(), Arc::new(refresher)));
-    let housekeeper = Housekeeper { guards, prometheus };
+    server.add_service(GenBackgroundService::new("certificates".to_owned(), Arc::new(Reloader::new(tls))));
+    let housekeeper = Housekeeper { guards, door, prometheus };
     server.add_service(GenBackgroundService::new("housekeeping".to_owned(), Arc::new(housekeeper)));
     server.run_forever()
 }
@@ -94,12 +92,21 @@ fn server_conf(policy: &Policy) -> ServerConf {
     }
 }
 
-/// Connections that nobody uses, or that one client uses for ever, are closed: each costs memory.
-fn connection_options() -> HttpServerOptions {
+/// The proxy behind the door. CONNECT comes as far as the gateway, which refuses it with a problem.
+fn proxy(conf: &Arc<ServerConf>, gateway: Gateway) -> HttpProxy<Gateway> {
+    let mut proxy = http_proxy(conf, gateway);
     let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(gateway::CLIENT_IDLE);
-    options.keepalive_request_limit = Some(KEEPALIVE_REQUESTS);
-    options
+    options.allow_connect_method_proxying = true;
+    proxy.server_options = Some(options);
+    proxy
+}
+
+/// Pingora listens and accepts. What is read of a socket goes to TLS at once, or is a header: a buffer in between would
+/// only cost each connection its memory.
+fn listening<A>(name: &str, app: A, address: SocketAddr) -> Service<A> {
+    let mut service = Service::new(name.to_owned(), app);
+    service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(L4BufferSettings::unbuffered()));
+    service
 }
 
 fn check_free(address: SocketAddr) -> anyhow::Result<()> {
@@ -109,6 +116,7 @@ fn check_free(address: SocketAddr) -> anyhow::Result<()> {
 /// What must be done now and then so that memory stays bounded.
 struct Housekeeper {
     guards: Arc<Guards>,
+    door: Arc<Door>,
     prometheus: PrometheusHandle,
 }
 
@@ -121,6 +129,7 @@ impl BackgroundService for Housekeeper {
                 _ = every.tick() => {
                     self.guards.rate_limits().sweep();
                     metrics::record_memory();
+                    metrics::record_connections(self.door.connections());
                     self.prometheus.run_upkeep();
                 }
                 _ = shutdown.changed() => return,

@@ -2,30 +2,38 @@
 //! canonical.
 
 use http::uri::InvalidUri;
-use http::{StatusCode, Uri, Version, header};
+use http::{HeaderMap, StatusCode, Uri, Version, header};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType};
 
+use crate::config::ConnectionPolicy;
 use crate::problem::Problem;
 
-/// hyper takes 100 lines and a 64 KiB target; what the backends would refuse bare is refused here as a problem.
-const MAX_FIELDS: usize = 80;
-const MAX_FIELD_BYTES: usize = 32 * 1024;
-const MAX_TARGET_BYTES: usize = 8 * 1024;
-
-/// Refuses a header that is larger than any of ours (RFC 6585, section 5; RFC 9110, section 15.5.15).
-pub fn check_size(request: &RequestHeader) -> Result<(), Problem> {
+/// Refuses a header that is larger than any of ours (RFC 6585, section 5; RFC 9110, section 15.5.15). One of HTTP/1 has
+/// passed the front door; one of HTTP/2 is counted here first.
+pub fn check_size(request: &RequestHeader, limits: &ConnectionPolicy) -> Result<(), Problem> {
+    let ConnectionPolicy { max_header_fields, max_header_bytes, max_target_bytes, .. } = *limits;
     let bytes: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if request.headers.len() > MAX_FIELDS || bytes > MAX_FIELD_BYTES {
+    if request.headers.len() > max_header_fields || bytes > max_header_bytes {
         let detail =
-            format!("A request has {MAX_FIELDS} fields and {MAX_FIELD_BYTES} bytes of them at most.");
+            format!("A request has {max_header_fields} fields and {max_header_bytes} bytes of them at most.");
         return Err(Problem::new("header-too-large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, detail));
     }
-    if request.raw_path().len() > MAX_TARGET_BYTES {
-        let detail = format!("A path with its query has {MAX_TARGET_BYTES} bytes at most.");
+    if request.raw_path().len() > max_target_bytes {
+        let detail = format!("A path with its query has {max_target_bytes} bytes at most.");
         return Err(Problem::new("target-too-long", StatusCode::URI_TOO_LONG, detail));
     }
     Ok(())
+}
+
+/// Refuses a body that says itself that it is too long, before anybody is bothered with it.
+pub fn check_length(headers: &HeaderMap, most_bytes: u64) -> Result<(), Problem> {
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+    match length {
+        Some(length) if length > most_bytes => Err(Problem::body_too_large(most_bytes)),
+        _ => Ok(()),
+    }
 }
 
 /// The one name that a request is for. HTTP/1.1 has a Host field, HTTP/2 an `:authority`; two names are none.

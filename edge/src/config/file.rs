@@ -14,7 +14,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) trusted_proxies: Vec<Spanned<String>>,
     pub(super) listen: Listen,
-    pub(super) tls: Tls,
+    pub(super) tls: Spanned<Tls>,
+    pub(super) connections: Spanned<Connections>,
     pub(super) shutdown: Shutdown,
     pub(super) tokens: Spanned<Tokens>,
     pub(super) upstreams: BTreeMap<String, Spanned<Upstream>>,
@@ -34,8 +35,38 @@ pub(super) struct Listen {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tls {
+    pub(super) versions: Vec<Spanned<String>>,
+    pub(super) session_tickets: bool,
+    pub(super) ticket_keys: Option<PathBuf>,
+    pub(super) warn_days: u64,
+    #[serde(default)]
+    pub(super) certificates: Vec<Certificate>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Certificate {
     pub(super) certificate: PathBuf,
     pub(super) private_key: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Connections {
+    pub(super) max: usize,
+    pub(super) max_per_address: usize,
+    pub(super) handshake_timeout_ms: u64,
+    pub(super) header_timeout_ms: u64,
+    pub(super) idle_timeout_ms: u64,
+    pub(super) body_timeout_ms: u64,
+    pub(super) body_bytes_per_second: u64,
+    pub(super) write_timeout_ms: u64,
+    pub(super) write_bytes_per_second: u64,
+    pub(super) max_header_bytes: usize,
+    pub(super) max_header_fields: usize,
+    pub(super) max_target_bytes: usize,
+    pub(super) max_body_bytes: u64,
+    pub(super) max_streams: u32,
 }
 
 #[derive(Deserialize)]

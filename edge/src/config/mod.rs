@@ -5,13 +5,15 @@ mod form;
 mod pattern;
 mod policy;
 mod resolve;
+mod transport;
 
 use std::fmt;
 use std::path::Path;
 
 pub use pattern::{Extent, Pattern, PatternError};
 pub use policy::{
-    Limit, Listen, Policy, Route, Target, TlsFiles, TokenPolicy, TokenRule, Upstream, UpstreamServer,
+    CertificateFiles, ConnectionPolicy, Limit, Listen, Pace, Policy, Route, Target, TlsPolicy, TlsVersion,
+    TokenPolicy, TokenRule, Upstream, UpstreamServer,
 };
 
 /// One thing that is wrong with a configuration.

@@ -19,8 +19,10 @@ pub struct Policy {
     pub trusted_proxies: Vec<IpNet>,
     /// Where it listens.
     pub listen: Listen,
-    /// Its certificate.
-    pub tls: TlsFiles,
+    /// How connections are secured.
+    pub tls: TlsPolicy,
+    /// How many connections there may be, how long each may take, how large a request may be.
+    pub connections: ConnectionPolicy,
     /// How long requests in flight may still take once a stop was asked.
     pub grace: Duration,
     /// How access tokens are checked.
@@ -44,13 +46,83 @@ pub struct Listen {
     pub admin: SocketAddr,
 }
 
-/// Where the certificate chain and its key are, PEM.
+/// How connections are secured.
 #[derive(Clone, Debug)]
-pub struct TlsFiles {
+pub struct TlsPolicy {
+    /// The versions that are spoken; never empty.
+    pub versions: Vec<TlsVersion>,
+    /// Whether clients may resume a session by a ticket (RFC 5077; RFC 8446, section 2.2).
+    pub session_tickets: bool,
+    /// Where the tickets' keys are kept, so that they outlive this process and other edges share them; without it,
+    /// they are this process's own.
+    pub ticket_keys: Option<PathBuf>,
+    /// A certificate that ends within this time is warned of.
+    pub warn_before: Duration,
+    /// The certificates. Which hosts one is for, it says itself.
+    pub certificates: Vec<CertificateFiles>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// RFC 5246
+    Tls12,
+    /// RFC 8446
+    Tls13,
+}
+
+/// Where a certificate chain and its key are, PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
     /// The chain, leaf first.
     pub certificate: PathBuf,
-    /// The leaf's key, PKCS #8.
+    /// The leaf's key; it may be in the same file.
     pub private_key: PathBuf,
+}
+
+/// What clients' connections may cost.
+#[derive(Clone, Debug)]
+pub struct ConnectionPolicy {
+    /// Open at once. While there are as many, the one that has waited longest for a request makes room.
+    pub max: usize,
+    /// Of one address (IPv6: of one /64); trusted proxies may have more.
+    pub max_per_address: usize,
+    /// For the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// From a header's first byte to its last; for the first one of a connection, from the handshake's end.
+    pub header_timeout: Duration,
+    /// Between two requests.
+    pub idle_timeout: Duration,
+    /// How a request's body must come along.
+    pub body_pace: Pace,
+    /// How a client must take its answer.
+    pub write_pace: Pace,
+    /// A request's header, with its request line.
+    pub max_header_bytes: usize,
+    /// The lines of a header.
+    pub max_header_fields: usize,
+    /// A path with its query.
+    pub max_target_bytes: usize,
+    /// A request's body.
+    pub max_body_bytes: u64,
+    /// Requests at once on one HTTP/2 connection.
+    pub max_streams: u32,
+}
+
+/// How slow a transfer may be: `grace`, and a second more for each `bytes_per_second` that have passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// What everybody has.
+    pub grace: Duration,
+    /// What must have passed in each second beyond.
+    pub bytes_per_second: u64,
+}
+
+impl Pace {
+    /// How long a transfer may have taken once `bytes` have passed.
+    pub fn allowance(&self, bytes: u64) -> Duration {
+        self.grace + Duration::from_millis(bytes.saturating_mul(1000) / self.bytes_per_second)
+    }
 }
 
 /// Which access tokens are accepted, and where their keys come from.

@@ -12,10 +12,8 @@ use toml::Spanned;
 
 use super::file::{self, File};
 use super::pattern::{Extent, Pattern};
-use super::policy::{
-    Limit, Listen, Policy, Route, Target, TlsFiles, TokenPolicy, TokenRule, Upstream, UpstreamServer,
-};
-use super::{Fault, Places};
+use super::policy::{Limit, Listen, Policy, Route, Target, TokenPolicy, TokenRule, Upstream, UpstreamServer};
+use super::{Fault, Places, transport};
 
 /// Budgets are counted in nanoseconds a request; what is finer than a microsecond is a typing error.
 const MAX_REQUESTS_PER_SECOND: u32 = 1_000_000;
@@ -37,6 +35,8 @@ pub(super) fn resolve(file: File, folder: &Path, places: &Places<'_>) -> Result<
     let upstreams = upstreams(file.upstreams, places, &mut faults);
     let limits = limits(file.limits, places, &mut faults);
     let tokens = tokens(file.tokens, &upstream_names, places, &mut faults);
+    let tls = transport::tls(file.tls, folder, places, &mut faults);
+    let connections = transport::connections(file.connections, places, &mut faults);
     let names = Names { upstreams: &upstream_names, limits: &limit_names, folder };
     let mut spans = Vec::new();
     let mut routes = Vec::new();
@@ -59,10 +59,8 @@ pub(super) fn resolve(file: File, folder: &Path, places: &Places<'_>) -> Result<
         hosts: file.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
         trusted_proxies,
         listen: Listen { https: file.listen.https, http: file.listen.http, admin: file.listen.admin },
-        tls: TlsFiles {
-            certificate: folder.join(file.tls.certificate),
-            private_key: folder.join(file.tls.private_key),
-        },
+        tls,
+        connections,
         grace: Duration::from_secs(file.shutdown.grace_seconds),
         tokens,
         upstreams,

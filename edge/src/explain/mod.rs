@@ -42,7 +42,7 @@ pub fn explain(policy: &Policy, question: Question) -> Report {
     let arrival = Arrival { method, authority, raw_path, headers, peer: SocketAddr::new(*from, 0) };
     let table = RouteTable::new(policy.routes.clone());
     let mut known = Known::default();
-    let outcome = admit(policy, &table, &arrival, &mut known);
+    let outcome = admit(policy, &table, &arrival, None, &mut known);
     let end = outcome.as_ref().err().map(|not_admitted| not_admitted.at);
     for step in [Step::Host, Step::Client, Step::Path] {
         if end.is_none_or(|end| step < end) {

@@ -1,6 +1,5 @@
 //! How often a client may come: exact GCRA budgets, keyed by client address.
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use governor::{Quota as Rate, RateLimiter};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::Verdict;
+use crate::client_ip::network_key;
 use crate::config::Limit;
 use crate::problem::Problem;
 use crate::request::RequestView;
@@ -77,7 +77,7 @@ impl RateLimits {
         matched: &Matched<'_>,
         quotas: &mut Vec<Quota>,
     ) -> Verdict {
-        let client = client_key(request.client);
+        let client = network_key(request.client);
         for index in matched.along_the_path().flat_map(|route| &route.limits) {
             // Two routes along the path may name the same limit: the request counts in it once.
             if quotas.iter().any(|quota| quota.limit == *index) {
@@ -154,16 +154,6 @@ impl RateLimits {
     }
 }
 
-/// IPv4 by address, IPv6 by /64: what one customer is given.
-fn client_key(client: IpAddr) -> u64 {
-    const IPV4: u64 = 1 << 63;
-    match client.to_canonical() {
-        // No IPv6 prefix in use has this bit set and the next 31 clear.
-        IpAddr::V4(address) => IPV4 | u64::from(u32::from(address)),
-        IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
-    }
-}
-
 fn overflow_key(client: u64) -> u64 {
     const OVERFLOW: u64 = 1 << 62;
     // Fibonacci hashing: neighbouring addresses land in different buckets.
@@ -213,7 +203,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_client_is_its_64_and_a_mapped_one_its_ipv4_address() {
-        let key = |text: &str| client_key(text.parse().expect("an address"));
+        let key = |text: &str| network_key(text.parse().expect("an address"));
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
         assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));

@@ -47,6 +47,11 @@ impl Edge {
 
     /// An edge with the shipped policy, changed by `change` (numbers of limits, hosts, trusted proxies).
     pub(crate) async fn start_with(change: impl Fn(String) -> String) -> Self {
+        Self::start_limited(None, change).await
+    }
+
+    /// The same, with no more than so many open files.
+    pub(crate) async fn start_limited(open_files: Option<u32>, change: impl Fn(String) -> String) -> Self {
         let signer = Signer::new("key-1");
         let backends = [EchoBackend::start(&signer.jwks()), EchoBackend::start(&signer.jwks())];
         let folder = tempfile::tempdir().expect("a folder");
@@ -54,8 +59,9 @@ impl Edge {
         std::fs::create_dir_all(folder.path().join("web/admin")).expect("folders");
         std::fs::write(folder.path().join("web/index.html"), "the start page").expect("a page");
         std::fs::write(folder.path().join("web/admin/index.html"), "the admin page").expect("a page");
-        let (process, [https, http, admin]) =
-            start_process(folder.path(), |ports| change(shipped_config(&backends, folder.path(), ports)));
+        let (process, [https, http, admin]) = start_process(folder.path(), open_files, |ports| {
+            change(shipped_config(&backends, folder.path(), ports))
+        });
         let loopback = |port| SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port);
         let edge = Self {
             https: loopback(https),
@@ -103,17 +109,68 @@ impl Edge {
 
     /// A bare HTTP/1.1 connection, for requests that no client library would send.
     pub(crate) async fn connect(&self) -> TlsConnection {
+        self.dial(self.tls_client(&[]), "localhost", [127, 0, 0, 1]).await.expect("TLS")
+    }
+
+    /// A connection to `name` (an address: without one) from an address of this machine.
+    pub(crate) async fn dial(
+        &self,
+        client: Arc<ClientConfig>,
+        name: &str,
+        from: [u8; 4],
+    ) -> std::io::Result<TlsConnection> {
+        let stream = self.dial_plain(from).await?;
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        TlsConnector::from(client).connect(name, stream).await
+    }
+
+    /// The same without TLS.
+    pub(crate) async fn dial_plain(&self, from: [u8; 4]) -> std::io::Result<tokio::net::TcpStream> {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((from, 0)))?;
+        socket.connect(self.https).await
+    }
+
+    /// How a client that trusts the edge's first certificate connects; `alpn` names what it speaks.
+    pub(crate) fn tls_client(&self, alpn: &[&str]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("a certificate");
         roots.add(certificate).expect("a root");
-        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let stream = tokio::net::TcpStream::connect(self.https).await.expect("a connection");
-        let name = ServerName::try_from("localhost").expect("a name");
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("TLS")
+        let mut config =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+
+    /// Where its configuration, certificates and pages are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Sends it a signal by name.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// Ends it and starts it again, on the same ports.
+    pub(crate) async fn restart(&mut self) {
+        self.process.kill().expect("a child of ours");
+        self.process.wait().expect("a child of ours");
+        self.process = spawn(&self.folder.path().join("edge.toml"), None);
+        self.wait_until("it serves again", async || self.client().get(self.url("/")).send().await.is_ok())
+            .await;
+    }
+
+    /// A metric's value, as its line begins with `name` (labels included); 0 where it isn't there.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let text = self.admin_text("/metrics").await;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().expect("a number"))
     }
 
     /// What the admin port answers, or nothing while it doesn't.
@@ -234,6 +291,7 @@ fn shipped_config(backends: &[EchoBackend; 2], folder: &Path, ports: [u16; 3]) -
     }
     replace("../web", folder.join("web").display().to_string());
     replace("../certs/", format!("{}/", folder.display()));
+    replace("../var/", format!("{}/", folder.display()));
     replace("health_interval_ms = 500", "health_interval_ms = 50".into());
     config
 }
@@ -252,17 +310,16 @@ fn write_certificate(folder: &Path) -> String {
 }
 
 /// Starts the edge. Another process may take a port between our look and the edge's: then others are tried.
-fn start_process(folder: &Path, config: impl Fn([u16; 3]) -> String) -> (Child, [u16; 3]) {
+fn start_process(
+    folder: &Path,
+    open_files: Option<u32>,
+    config: impl Fn([u16; 3]) -> String,
+) -> (Child, [u16; 3]) {
     let file = folder.join("edge.toml");
     for _ in 0..10 {
         let ports = free_ports();
         std::fs::write(&file, config(ports)).expect("a config");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_edge"))
-            .arg("run")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the edge starts");
+        let mut process = spawn(&file, open_files);
         let started = Instant::now();
         while process.try_wait().expect("a child of ours").is_none() {
             if TcpStream::connect((Ipv4Addr::LOCALHOST, ports[0])).is_ok() {
@@ -273,6 +330,19 @@ fn start_process(folder: &Path, config: impl Fn([u16; 3]) -> String) -> (Child, 
         }
     }
     panic!("the edge ends at once, whichever ports it is given");
+}
+
+/// Runs the edge, with no more than so many open files.
+fn spawn(config: &Path, open_files: Option<u32>) -> Child {
+    let limit = open_files.map(|files| format!("ulimit -n {files} && ")).unwrap_or_default();
+    Command::new("sh")
+        .arg("-c")
+        .arg(format!("{limit}exec \"$0\" run \"$1\""))
+        .arg(env!("CARGO_BIN_EXE_edge"))
+        .arg(config)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the edge starts")
 }
 
 /// Ports that were free a moment ago; held together so that they differ.

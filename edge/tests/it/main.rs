@@ -2,9 +2,18 @@
 
 mod backend;
 mod balancing;
+mod connections;
+mod deadlines;
 mod edge_process;
+mod floods;
+mod framing;
 mod guards;
+mod http2;
+mod http2_wire;
 mod paths;
+mod raw_backend;
 mod tidy;
+mod tls;
 mod tokens;
 mod websocket;
+mod wire;

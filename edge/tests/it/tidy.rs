@@ -4,15 +4,28 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and what each may import, as `src/lib.rs` draws it.
-const ARROWS: [(&str, &[&str]); 24] = [
+const ARROWS: [(&str, &[&str]); 26] = [
     ("main", &["server", "explain", "healthcheck", "config"]),
     ("explain", &["admission", "config", "routes", "guards", "request", "problem"]),
     ("admission", &["client_ip", "path", "routes", "redirect", "problem", "config"]),
     ("healthcheck", &["upstream", "config"]),
     (
         "server",
-        &["gateway", "admin", "redirect", "tls", "key_refresh", "upstream", "guards", "metrics", "config"],
+        &[
+            "door",
+            "gateway",
+            "admin",
+            "redirect",
+            "tls",
+            "key_refresh",
+            "upstream",
+            "guards",
+            "metrics",
+            "config",
+        ],
     ),
+    ("door", &["connection", "client_ip", "problem", "config"]),
+    ("connection", &["config"]),
     (
         "gateway",
         &[
@@ -35,11 +48,11 @@ const ARROWS: [(&str, &[&str]); 24] = [
     ("redirect", &["path", "problem"]),
     ("key_refresh", &["guards", "upstream", "config"]),
     ("tls", &["config"]),
-    ("target", &["problem"]),
-    ("guards", &["request", "routes", "problem", "config"]),
+    ("target", &["problem", "config"]),
+    ("guards", &["client_ip", "request", "routes", "problem", "config"]),
     ("upstream", &["config"]),
     ("files", &["problem"]),
-    ("context", &["admission", "guards"]),
+    ("context", &["admission", "guards", "connection"]),
     ("access_log", &["context"]),
     ("metrics", &["context"]),
     ("routes", &["config"]),

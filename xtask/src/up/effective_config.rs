@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use toml_edit::{DocumentMut, Item, TableLike, Value, value};
+use toml_edit::{DocumentMut, Item, Table, TableLike, Value, value};
 
 use crate::state_dir::{self, StateDir};
 use crate::up::addresses::{Addresses, text_at};
@@ -55,8 +55,9 @@ impl EffectiveConfig {
         };
         let mut edge = places.fit("edge.toml", &read("edge.toml")?)?;
         let certificates = state.path().join("certs");
-        set(&mut edge, "tls", "certificate", path_text(&certificates.join("localhost.pem"))?)?;
-        set(&mut edge, "tls", "private_key", path_text(&certificates.join("localhost-key.pem"))?)?;
+        let pair = first_certificate(&mut edge).context("config/edge.toml names no certificate")?;
+        pair["certificate"] = value(path_text(&certificates.join("localhost.pem"))?);
+        pair["private_key"] = value(path_text(&certificates.join("localhost-key.pem"))?);
         let backend = places.fit("backend.toml", &read("backend.toml")?)?;
         let addresses = Addresses::read(&edge, &backend)?;
         let backends = addresses
@@ -183,6 +184,10 @@ impl Places<'_> {
         let absolute = path_text(&absolute)?;
         Ok(if scheme.is_empty() { absolute } else { format!("{scheme}:{absolute}") })
     }
+}
+
+fn first_certificate(edge: &mut DocumentMut) -> Option<&mut Table> {
+    edge.get_mut("tls")?.get_mut("certificates")?.as_array_of_tables_mut()?.get_mut(0)
 }
 
 fn development(name: &str) -> Option<String> {

@@ -6,14 +6,15 @@
 //! upstream_peer ─ upstream_request_filter ─ (retry on another server) ─ response_filter ─ logging
 //! ```
 
+mod answer;
+
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
@@ -22,21 +23,21 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use crate::admission::Arrival;
 use crate::config::{Policy, Target};
 use crate::context::Context;
-use crate::guards::{Guards, RATE_LIMIT, Refusal, Verdict};
-use crate::problem::{self, Problem};
+use crate::guards::{Guards, Refusal, Verdict};
+use crate::problem::Problem;
 use crate::request::RequestView;
 use crate::routes::{Matched, RouteTable};
-use crate::target::{authority, check_size, is_canonical, raw_path, with_path};
+use crate::target::{authority, check_length, check_size, is_canonical, raw_path, with_path};
 use crate::upstream::Pool;
-use crate::{access_log, admission, files, headers, metrics};
+use crate::{access_log, admission, headers, metrics};
+
+use self::answer::problem_of;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// How long a client's connection may be idle between requests.
-pub(crate) const CLIENT_IDLE: Duration = Duration::from_secs(60);
-/// How long a client may take to accept more of an answer.
-const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A request that was refused may still bring this much of its body, for so long, before its connection is closed.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// The gateway of a policy.
 pub struct Gateway {
@@ -45,8 +46,6 @@ pub struct Gateway {
     guards: Arc<Guards>,
     pools: Arc<[Pool]>,
 }
-
-type Fields = Vec<(HeaderName, HeaderValue)>;
 
 impl Gateway {
     /// A gateway over these rooms; `pools` are in the order of the policy's upstreams.
@@ -63,21 +62,35 @@ impl Gateway {
         context: &mut Context,
     ) -> std::result::Result<Matched<'a>, Box<Refusal>> {
         let refuse = |problem| Box::new(Refusal { guard: "request", problem, headers: Vec::new() });
-        check_size(request).map_err(refuse)?;
+        check_size(request, &self.policy.connections).map_err(refuse)?;
         let (method, headers) = (&request.method, &request.headers);
         let authority = authority(request).map_err(refuse)?;
         let raw_path = raw_path(request).map_err(refuse)?;
+        let Context { known, findings, route, served, .. } = context;
+        let server_name = served.connection.server_name.as_deref();
         let arrival = Arrival { method, authority, raw_path, headers, peer };
-        let Context { known, findings, route, .. } = context;
-        let matched = admission::admit(&self.policy, &self.routes, &arrival, known)
+        let matched = admission::admit(&self.policy, &self.routes, &arrival, server_name, known)
             .map_err(|not_admitted| refuse(not_admitted.problem))?;
         *route = Some(matched.index());
         let Some(client) = known.client else { return Err(refuse(Problem::internal())) };
         let view = RequestView { method, authority, path: &known.path, headers, client };
         match self.guards.check(&view, &matched, findings) {
-            Verdict::Respond(refusal) => Err(refusal),
-            Verdict::Skipped | Verdict::Continue => Ok(matched),
+            Verdict::Respond(refusal) => return Err(refusal),
+            Verdict::Skipped | Verdict::Continue => {}
         }
+        check_length(headers, self.policy.connections.max_body_bytes).map_err(refuse)?;
+        Ok(matched)
+    }
+
+    /// What Pingora leaves open: how long a client may take for its part.
+    fn set_deadlines(&self, session: &mut Session) {
+        let write_pace = self.policy.connections.write_pace;
+        let downstream = session.as_downstream_mut();
+        // Of HTTP/1 the connection itself watches the writing; of HTTP/2 it can't know whose turn it is.
+        if downstream.is_http2() {
+            downstream.set_write_timeout(Some(write_pace.grace));
+        }
+        downstream.set_total_drain_timeout(Some(DRAIN));
     }
 
     /// Makes the request the one that was admitted: canonical path, no fields that only a gateway may set, no upgrade
@@ -113,58 +126,6 @@ impl Gateway {
             .and_then(|route| self.pool(route))
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "proxied without an upstream"))
     }
-
-    async fn serve_file(&self, session: &mut Session, context: &mut Context, folder: &Path) -> Result<()> {
-        let request = session.req_header();
-        match files::serve(folder, &request.method, &context.known.path, &request.headers).await {
-            Ok(served) => self.respond(session, context, served.status, served.headers, served.body).await,
-            Err(problem) => self.respond_problem(session, context, &problem, Vec::new()).await,
-        }
-    }
-
-    async fn respond_problem(
-        &self,
-        session: &mut Session,
-        context: &Context,
-        problem: &Problem,
-        mut fields: Fields,
-    ) -> Result<()> {
-        let body = problem.body(&context.request_id);
-        fields.push((header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE)));
-        fields.push((header::CONTENT_LENGTH, HeaderValue::from(body.len())));
-        fields.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
-        let body = if session.req_header().method == Method::HEAD { String::new() } else { body };
-        self.respond(session, context, problem.status, fields, body.into()).await
-    }
-
-    async fn respond(
-        &self,
-        session: &mut Session,
-        context: &Context,
-        status: StatusCode,
-        fields: Fields,
-        body: Bytes,
-    ) -> Result<()> {
-        let mut response = ResponseHeader::build(status, Some(fields.len() + 2))?;
-        for (name, value) in fields {
-            response.append_header(name, value)?;
-        }
-        self.finish_header(&mut response, context)?;
-        session.write_response_header(Box::new(response), body.is_empty()).await?;
-        if body.is_empty() { Ok(()) } else { session.write_response_body(Some(body), true).await }
-    }
-
-    /// The fields that every answer of the edge has, and none that tell what is behind it.
-    fn finish_header(&self, response: &mut ResponseHeader, context: &Context) -> Result<()> {
-        for name in [header::SERVER, header::VIA, HeaderName::from_static("x-powered-by")] {
-            response.remove_header(&name);
-        }
-        response.insert_header(REQUEST_ID, context.request_id.as_str())?;
-        if let Some(field) = self.guards.rate_limits().field(&context.findings.quotas) {
-            response.insert_header(RATE_LIMIT, field)?;
-        }
-        Ok(())
-    }
 }
 
 #[async_trait]
@@ -177,9 +138,7 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         context.started = Instant::now();
-        // Pingora would wait for the next request, and for a client that doesn't read, without an end.
-        session.set_keepalive(Some(CLIENT_IDLE.as_secs()));
-        session.as_downstream_mut().set_write_timeout(Some(CLIENT_WRITE_TIMEOUT));
+        self.set_deadlines(session);
         let peer = session
             .client_addr()
             .and_then(|address| address.as_inet())
@@ -195,6 +154,9 @@ impl ProxyHttp for Gateway {
                 }
                 let is_websocket = route.websocket;
                 self.prepare(session, context, is_websocket)?;
+                if !session.as_mut().is_body_done() {
+                    context.served.body.begin();
+                }
                 Ok(false)
             }
             Err(refusal) => {
@@ -216,6 +178,29 @@ impl ProxyHttp for Gateway {
         context.tried.push(server);
         let is_websocket = context.route.is_some_and(|route| self.routes.get(route).websocket);
         Ok(Box::new(pool.peer(server, is_websocket)))
+    }
+
+    /// A body whose length nobody said is counted as it comes.
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        let watch = &context.served.body;
+        watch.receive(body.as_ref().map_or(0, Bytes::len));
+        if end_of_stream {
+            watch.end();
+        }
+        let is_tunnel = context.served.connection.is_tunnel();
+        if !is_tunnel && watch.received_bytes() > self.policy.connections.max_body_bytes {
+            watch.end();
+            session.set_keepalive(None);
+            let status = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
+            return Error::e_explain(ErrorType::HTTPStatus(status), "the body is too large");
+        }
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -267,6 +252,14 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            let is_websocket = context.route.is_some_and(|route| self.routes.get(route).websocket);
+            if !is_websocket {
+                let explanation = "the server switched protocols without being asked to";
+                return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(|e| e.into_up());
+            }
+            context.served.connection.open_tunnel();
+        }
         self.finish_header(response, context)
     }
 
@@ -321,29 +314,5 @@ impl ProxyHttp for Gateway {
 impl Gateway {
     fn may_retry(&self, context: &Context) -> bool {
         self.route_pool(context).is_ok_and(|pool| context.tried.len() <= pool.upstream().retries)
-    }
-}
-
-/// What a client is told of a failure; `None` when it is gone itself.
-fn problem_of(error: &Error) -> Option<Problem> {
-    match (error.etype(), error.esource()) {
-        (ErrorType::HTTPStatus(status), _) => Some(Problem::from_status(
-            StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-        )),
-        (
-            ErrorType::ConnectTimedout
-            | ErrorType::ConnectRefused
-            | ErrorType::ConnectNoRoute
-            | ErrorType::ConnectError
-            | ErrorType::SocketError,
-            ErrorSource::Upstream,
-        ) => Some(Problem::unavailable()),
-        (_, ErrorSource::Upstream) => Some(Problem::bad_gateway()),
-        (
-            ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,
-            ErrorSource::Downstream,
-        ) => None,
-        (_, ErrorSource::Downstream) => Some(Problem::from_status(StatusCode::BAD_REQUEST)),
-        (_, ErrorSource::Internal | ErrorSource::Unset) => Some(Problem::internal()),
     }
 }

@@ -1,0 +1,158 @@
+//! What a request must know of the connection that it came on, and what its connection must know of it. Pingora hands
+//! neither through: both are bound to the task that serves the request.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use crate::config::Pace;
+
+tokio::task_local! {
+    static CURRENT: Served;
+}
+
+/// A request that is being served.
+#[derive(Clone, Debug, Default)]
+pub struct Served {
+    /// The connection that it came on.
+    pub connection: Arc<Connection>,
+    /// How its body comes along.
+    pub body: Arc<BodyWatch>,
+}
+
+/// One client's connection.
+#[derive(Debug, Default)]
+pub struct Connection {
+    /// The name that the client asked for when it connected; `None` without TLS, or when it asked for an address.
+    pub server_name: Option<String>,
+    is_tunnel: AtomicBool,
+}
+
+impl Connection {
+    /// A connection to this name.
+    pub fn new(server_name: Option<String>) -> Self {
+        Self { server_name, is_tunnel: AtomicBool::new(false) }
+    }
+
+    /// From now on all bytes pass, in both directions: the protocol was switched (RFC 9110, section 7.8).
+    pub fn open_tunnel(&self) {
+        self.is_tunnel.store(true, Ordering::Release);
+    }
+
+    /// Whether it is a tunnel now.
+    pub fn is_tunnel(&self) -> bool {
+        self.is_tunnel.load(Ordering::Acquire)
+    }
+}
+
+/// The request that the running task serves; an empty one outside of [`serve`].
+pub fn current() -> Served {
+    CURRENT.try_with(Clone::clone).unwrap_or_default()
+}
+
+/// Runs a request to its end, or drops it (`None`) when its body comes too slowly.
+pub async fn serve<T>(served: Served, pace: Pace, request: impl Future<Output = T>) -> Option<T> {
+    let body = Arc::clone(&served.body);
+    tokio::select! {
+        biased;
+        answer = CURRENT.scope(served, request) => Some(answer),
+        () = body.is_late(pace) => None,
+    }
+}
+
+/// Watches the body of one request.
+#[derive(Debug, Default)]
+pub struct BodyWatch {
+    received_bytes: AtomicU64,
+    is_over: AtomicBool,
+    begun: Notify,
+}
+
+impl BodyWatch {
+    /// A body is awaited from now on.
+    pub fn begin(&self) {
+        self.begun.notify_one();
+    }
+
+    /// So many bytes more have come.
+    pub fn receive(&self, bytes: usize) {
+        self.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// How many have come.
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The body is complete, or no longer of interest.
+    pub fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends when a body that was begun has not come along as it must; never for one that has.
+    async fn is_late(&self, pace: Pace) {
+        self.begun.notified().await;
+        let begun = Instant::now();
+        loop {
+            let due = begun + pace.allowance(self.received_bytes());
+            sleep_until(due).await;
+            if self.is_over.load(Ordering::Relaxed) {
+                return std::future::pending().await;
+            }
+            if due >= begun + pace.allowance(self.received_bytes()) {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const PACE: Pace = Pace { grace: Duration::from_secs(10), bytes_per_second: 100 };
+
+    /// Serves a request that gets these many bytes each second, of so many in all.
+    async fn upload(bytes_each_second: usize, total: usize) -> Option<()> {
+        let served = Served::default();
+        let body = Arc::clone(&served.body);
+        serve(served, PACE, async move {
+            body.begin();
+            for _ in 0..total / bytes_each_second {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                body.receive(bytes_each_second);
+            }
+            body.end();
+            // The answer may take its time.
+            tokio::time::sleep(Duration::from_secs(1000)).await;
+        })
+        .await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_ends_the_request_and_one_at_pace_does_not() {
+        assert_eq!(upload(1, 100).await, None);
+        assert_eq!(upload(99, 99 * 2000).await, None);
+        assert_eq!(upload(100, 100_000).await, Some(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_a_body_has_no_such_deadline() {
+        let request = tokio::time::sleep(Duration::from_secs(1000));
+        assert_eq!(serve(Served::default(), PACE, request).await, Some(()));
+    }
+
+    #[tokio::test]
+    async fn what_is_served_is_known_to_the_task_only() {
+        let connection = Arc::new(Connection::new(Some("a.example".into())));
+        let served = Served { connection, ..Served::default() };
+        let name = serve(served, PACE, async { current().connection.server_name.clone() }).await;
+        assert_eq!(name, Some(Some("a.example".into())));
+        assert_eq!(current().connection.server_name, None);
+    }
+}

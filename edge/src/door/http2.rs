@@ -1,0 +1,76 @@
+//! HTTP/2: h2 reads the connection and keeps its own bounds; here stand the numbers, and the count of what is at work.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora::server::ShutdownWatch;
+
+use super::capacity::Place;
+use crate::config::ConnectionPolicy;
+use crate::connection::{self, Connection, Served};
+
+/// What is written of an answer before the client has taken it, for each request.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Streams that a client makes us reset (CVE-2025-8671); a connection that comes to as many is closed.
+const MOST_RESETS_OF_OURS: usize = 64;
+/// Streams that were reset and are still remembered.
+const RESET_STREAMS: usize = 20;
+
+/// The application of one connection.
+pub(super) struct Http2<A> {
+    pub(super) app: Arc<A>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) place: Arc<Place>,
+    pub(super) policy: Arc<ConnectionPolicy>,
+    options: HttpServerOptions,
+}
+
+impl<A> Http2<A> {
+    pub(super) fn new(
+        app: Arc<A>,
+        connection: Arc<Connection>,
+        place: Arc<Place>,
+        policy: Arc<ConnectionPolicy>,
+    ) -> Self {
+        let mut options = HttpServerOptions::default();
+        options.h2_idle_timeout = Some(policy.idle_timeout);
+        Self { app, connection, place, policy, options }
+    }
+}
+
+#[async_trait]
+impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if !self.place.begin_request() {
+            return None;
+        }
+        let served = Served { connection: Arc::clone(&self.connection), ..Served::default() };
+        let request = self.app.process_new_http(session, shutdown);
+        connection::serve(served, self.policy.body_pace, request).await;
+        self.place.end_request();
+        None
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        let mut options = default_h2_options();
+        options
+            .max_concurrent_streams(self.policy.max_streams)
+            .max_header_list_size(self.policy.max_header_bytes.try_into().unwrap_or(u32::MAX))
+            .max_send_buffer_size(SEND_BUFFER_BYTES)
+            .max_concurrent_reset_streams(RESET_STREAMS)
+            .max_pending_accept_reset_streams(RESET_STREAMS)
+            .max_local_error_reset_streams(Some(MOST_RESETS_OF_OURS));
+        Some(options)
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+}

@@ -1,0 +1,281 @@
+//! A client's connection as Pingora sees it. Of an HTTP/1 connection Pingora gets the bytes of one request and no more,
+//! so that what is pipelined behind it is looked at before it is read; of an HTTP/2 connection the frames are counted.
+//! A client that doesn't take its answer is let go.
+
+use std::io::{Error, ErrorKind, Result};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+    UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
+
+use super::frames::FrameMeter;
+use super::stall::Stall;
+use super::transport::Transport;
+use crate::config::Pace;
+use crate::connection::Connection;
+
+/// Read at once of a header; more than most have.
+const READ_BYTES: usize = 2048;
+/// What a client still sends after its answer is thrown away for so long, and so much of it, before the connection is
+/// closed: closed at once, the answer could be lost with it (RFC 9112, section 9.6).
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// A client's connection.
+#[derive(Debug)]
+pub(super) struct ClientStream {
+    transport: Transport,
+    connection: Arc<Connection>,
+    protocol: Protocol,
+    stall: Stall,
+}
+
+#[derive(Debug)]
+enum Protocol {
+    Http1 {
+        /// What came before it was asked for.
+        early: BytesMut,
+        /// Bytes that belong to the request that is being served.
+        allowed: u64,
+    },
+    Http2(FrameMeter),
+}
+
+impl ClientStream {
+    /// An HTTP/1 connection; nothing of it is handed on before [`Self::allow`].
+    pub(super) fn http1(transport: Transport, connection: Arc<Connection>, write_pace: Pace) -> Self {
+        let protocol = Protocol::Http1 { early: BytesMut::new(), allowed: 0 };
+        Self { transport, connection, protocol, stall: Stall::new(write_pace) }
+    }
+
+    /// An HTTP/2 connection.
+    pub(super) fn http2(transport: Transport, connection: Arc<Connection>, write_pace: Pace) -> Self {
+        let protocol = Protocol::Http2(FrameMeter::new(std::time::Instant::now()));
+        Self { transport, connection, protocol, stall: Stall::new(write_pace) }
+    }
+
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// What has come and belongs to nobody yet.
+    pub(super) fn early(&self) -> &[u8] {
+        match &self.protocol {
+            Protocol::Http1 { early, .. } => early,
+            Protocol::Http2(_) => &[],
+        }
+    }
+
+    /// Forgets the first bytes of [`Self::early`].
+    pub(super) fn skip(&mut self, bytes: usize) {
+        if let Protocol::Http1 { early, .. } = &mut self.protocol {
+            early.advance(bytes);
+        }
+    }
+
+    /// Waits for more to be added to [`Self::early`]; 0 at the connection's end. Cancelling loses nothing.
+    pub(super) async fn read_early(&mut self) -> Result<usize> {
+        let Protocol::Http1 { early, .. } = &mut self.protocol else { return Ok(0) };
+        early.reserve(READ_BYTES);
+        self.transport.read_buf(early).await
+    }
+
+    /// So many bytes, from the first of [`Self::early`] on, are the next request.
+    pub(super) fn allow(&mut self, bytes: u64) {
+        if let Protocol::Http1 { allowed, .. } = &mut self.protocol {
+            *allowed = bytes;
+        }
+    }
+
+    /// Says goodbye, and hears the client out for a moment.
+    pub(super) async fn close(&mut self) {
+        let _ = timeout(LINGER, async {
+            self.transport.shutdown().await?;
+            let mut left = LINGER_BYTES;
+            let mut scrap = [0; 2048];
+            while left > 0 {
+                match self.transport.read(&mut scrap).await? {
+                    0 => break,
+                    bytes => left = left.saturating_sub(bytes),
+                }
+            }
+            Result::Ok(())
+        })
+        .await;
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        let Self { transport, connection, protocol, .. } = self.get_mut();
+        match protocol {
+            Protocol::Http2(meter) => {
+                let before = buf.filled().len();
+                ready!(Pin::new(transport).poll_read(cx, buf))?;
+                let received = &buf.filled()[before..];
+                let verdict = meter.receive(received, std::time::Instant::now());
+                Poll::Ready(verdict.map_err(|flood| {
+                    metrics::counter!("edge_floods_total").increment(1);
+                    Error::new(ErrorKind::InvalidData, flood)
+                }))
+            }
+            Protocol::Http1 { early, allowed } => {
+                if connection.is_tunnel() {
+                    *allowed = u64::MAX;
+                }
+                if *allowed == 0 {
+                    return poll_end(transport, early, cx);
+                }
+                let read = ready!(read_allowed(transport, early, *allowed, cx, buf))?;
+                if *allowed != u64::MAX {
+                    *allowed -= read as u64;
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+/// Reads of the request that is being served: first what came early, and never past its end.
+fn read_allowed(
+    transport: &mut Transport,
+    early: &mut BytesMut,
+    allowed: u64,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<Result<usize>> {
+    let most = buf.remaining().min(usize::try_from(allowed).unwrap_or(usize::MAX));
+    if !early.is_empty() {
+        let read = most.min(early.len());
+        buf.put_slice(&early.split_to(read));
+        return Poll::Ready(Ok(read));
+    }
+    if most == buf.remaining() {
+        let before = buf.filled().len();
+        ready!(Pin::new(transport).poll_read(cx, buf))?;
+        return Poll::Ready(Ok(buf.filled().len() - before));
+    }
+    let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+    ready!(Pin::new(transport).poll_read(cx, &mut part))?;
+    let read = part.filled().len();
+    buf.advance(read);
+    Poll::Ready(Ok(read))
+}
+
+/// The request is read; whoever goes on reading wants to know whether the client is still there. What it sends meanwhile
+/// is the next request's.
+fn poll_end(transport: &mut Transport, early: &mut BytesMut, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    // While something is kept, no more is taken in: a client that pipelines is bound to wait.
+    if !early.is_empty() {
+        return Poll::Pending;
+    }
+    let mut scrap = [0; READ_BYTES];
+    let mut part = ReadBuf::new(&mut scrap);
+    ready!(Pin::new(transport).poll_read(cx, &mut part))?;
+    if part.filled().is_empty() {
+        return Poll::Ready(Ok(()));
+    }
+    early.extend_from_slice(part.filled());
+    Poll::Pending
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let Self { transport, protocol, stall, .. } = self.get_mut();
+        let written = stall.watch(cx, |cx| Pin::new(transport).poll_write(cx, bytes));
+        if let Poll::Ready(Ok(written)) = &written {
+            note_written(protocol, stall, *written);
+        }
+        written
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[std::io::IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let Self { transport, protocol, stall, .. } = self.get_mut();
+        let written = stall.watch(cx, |cx| Pin::new(transport).poll_write_vectored(cx, bytes));
+        if let Poll::Ready(Ok(written)) = &written {
+            note_written(protocol, stall, *written);
+        }
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let Self { transport, stall, .. } = self.get_mut();
+        let flushed = stall.watch(cx, |cx| Pin::new(transport).poll_flush(cx));
+        if flushed.is_ready() {
+            stall.end();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let Self { transport, stall, .. } = self.get_mut();
+        stall.watch(cx, |cx| Pin::new(transport).poll_shutdown(cx))
+    }
+}
+
+fn note_written(protocol: &mut Protocol, stall: &mut Stall, bytes: usize) {
+    stall.progress(bytes);
+    if let Protocol::Http2(meter) = protocol {
+        meter.send(bytes);
+    }
+}
+
+#[async_trait]
+impl Shutdown for ClientStream {
+    async fn shutdown(&mut self) {
+        self.close().await;
+    }
+}
+
+impl UniqueID for ClientStream {
+    fn id(&self) -> UniqueIDType {
+        self.transport.socket().id()
+    }
+}
+
+impl Ssl for ClientStream {
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        Some(match self.protocol {
+            Protocol::Http1 { .. } => ALPN::H1,
+            Protocol::Http2(_) => ALPN::H2,
+        })
+    }
+}
+
+impl Peek for ClientStream {}
+
+impl GetTimingDigest for ClientStream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.transport.socket().get_timing_digest()
+    }
+}
+
+impl GetProxyDigest for ClientStream {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.transport.socket().get_proxy_digest()
+    }
+}
+
+impl GetSocketDigest for ClientStream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.transport.socket().get_socket_digest()
+    }
+}

@@ -1,0 +1,108 @@
+//! Answers of the edge's own: files, problems, and the fields that every answer has.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use super::{Gateway, REQUEST_ID};
+use crate::context::Context;
+use crate::files;
+use crate::guards::RATE_LIMIT;
+use crate::problem::{self, Problem};
+
+/// What is given to a client at once of an answer of ours: it may take its time for each, not for all together.
+const WRITE_BYTES: usize = 64 * 1024;
+
+pub(super) type Fields = Vec<(HeaderName, HeaderValue)>;
+
+impl Gateway {
+    pub(super) async fn serve_file(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        folder: &Path,
+    ) -> Result<()> {
+        let request = session.req_header();
+        match files::serve(folder, &request.method, &context.known.path, &request.headers).await {
+            Ok(served) => self.respond(session, context, served.status, served.headers, served.body).await,
+            Err(problem) => self.respond_problem(session, context, &problem, Vec::new()).await,
+        }
+    }
+
+    pub(super) async fn respond_problem(
+        &self,
+        session: &mut Session,
+        context: &Context,
+        problem: &Problem,
+        mut fields: Fields,
+    ) -> Result<()> {
+        let body = problem.body(&context.request_id);
+        fields.push((header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE)));
+        fields.push((header::CONTENT_LENGTH, HeaderValue::from(body.len())));
+        fields.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+        let body = if session.req_header().method == Method::HEAD { String::new() } else { body };
+        self.respond(session, context, problem.status, fields, body.into()).await
+    }
+
+    async fn respond(
+        &self,
+        session: &mut Session,
+        context: &Context,
+        status: StatusCode,
+        fields: Fields,
+        body: Bytes,
+    ) -> Result<()> {
+        let mut response = ResponseHeader::build(status, Some(fields.len() + 2))?;
+        for (name, value) in fields {
+            response.append_header(name, value)?;
+        }
+        self.finish_header(&mut response, context)?;
+        session.write_response_header(Box::new(response), body.is_empty()).await?;
+        let mut rest = body;
+        while !rest.is_empty() {
+            let part = rest.split_to(rest.len().min(WRITE_BYTES));
+            session.write_response_body(Some(part), rest.is_empty()).await?;
+        }
+        Ok(())
+    }
+
+    /// The fields that every answer of the edge has, and none that tell what is behind it.
+    pub(super) fn finish_header(&self, response: &mut ResponseHeader, context: &Context) -> Result<()> {
+        for name in [header::SERVER, header::VIA, HeaderName::from_static("x-powered-by")] {
+            response.remove_header(&name);
+        }
+        response.insert_header(REQUEST_ID, context.request_id.as_str())?;
+        if let Some(field) = self.guards.rate_limits().field(&context.findings.quotas) {
+            response.insert_header(RATE_LIMIT, field)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a client is told of a failure; `None` when it is gone itself.
+pub(super) fn problem_of(error: &Error) -> Option<Problem> {
+    match (error.etype(), error.esource()) {
+        (ErrorType::HTTPStatus(status), _) => Some(Problem::from_status(
+            StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        )),
+        (
+            ErrorType::ConnectTimedout
+            | ErrorType::ConnectRefused
+            | ErrorType::ConnectNoRoute
+            | ErrorType::ConnectError
+            | ErrorType::SocketError,
+            ErrorSource::Upstream,
+        ) => Some(Problem::unavailable()),
+        (_, ErrorSource::Upstream) => Some(Problem::bad_gateway()),
+        (
+            ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,
+            ErrorSource::Downstream,
+        ) => None,
+        (_, ErrorSource::Downstream) => Some(Problem::from_status(StatusCode::BAD_REQUEST)),
+        (_, ErrorSource::Internal | ErrorSource::Unset) => Some(Problem::internal()),
+    }
+}

@@ -1,0 +1,79 @@
+//! A backend that answers with the bytes that it is told, whatever it is asked, and keeps what it was sent.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::edge_process::Edge;
+
+/// Listens until it is dropped.
+pub(crate) struct RawBackend {
+    pub(crate) address: SocketAddr,
+    received: Arc<Mutex<Vec<u8>>>,
+    task: JoinHandle<()>,
+}
+
+impl RawBackend {
+    /// A backend that sends `answer` for each header that it gets.
+    pub(crate) async fn start(answer: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&received);
+        let task = tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let kept = Arc::clone(&kept);
+                tokio::spawn(async move {
+                    let (mut buffer, mut answered) = ([0; 4096], 0);
+                    while let Ok(read @ 1..) = socket.read(&mut buffer).await {
+                        let headers = {
+                            let mut kept = kept.lock().expect("not poisoned");
+                            kept.extend_from_slice(&buffer[..read]);
+                            kept.windows(4).filter(|four| four == b"\r\n\r\n").count()
+                        };
+                        for _ in answered..headers {
+                            let _ = socket.write_all(answer.as_bytes()).await;
+                        }
+                        answered = headers;
+                    }
+                });
+            }
+        });
+        Self { address, received, task }
+    }
+
+    /// All bytes so far.
+    pub(crate) fn received(&self) -> String {
+        String::from_utf8_lossy(&self.received.lock().expect("not poisoned")).into_owned()
+    }
+}
+
+impl Drop for RawBackend {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// An edge whose backends both are this one; keys of tokens still come from the echo backends.
+pub(crate) async fn in_front_of(backend: &RawBackend) -> Edge {
+    let address = backend.address;
+    Edge::start_with(move |config| {
+        let start = config.find("[upstreams.backend]").expect("an upstream");
+        let (before, rest) = config.split_at(start);
+        let (upstream, after) = rest.split_at(rest.find("# Limits are named").expect("the limits"));
+        let keys = upstream.replace("[upstreams.backend]", "[upstreams.keys]");
+        let before = before.replace("upstream = \"backend\"", "upstream = \"keys\"");
+        let lines = upstream.lines().map(|line| match line.split_once("{ address = \"") {
+            Some((indent, rest)) => {
+                let behind = rest.split_once('"').expect("a closing quote").1;
+                format!("{indent}{{ address = \"{address}\"{behind}\n")
+            }
+            None => format!("{line}\n"),
+        });
+        format!("{before}{}{keys}{after}", lines.collect::<String>())
+    })
+    .await
+}
