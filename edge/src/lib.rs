@@ -14,6 +14,7 @@
 //! key_refresh → guards, upstream, config       tls       → config                target → problem
 //! guards    → request, routes, problem, config
 //! upstream  → config                           files     → problem
+//! acme      → config
 //! context   → admission, guards                      access_log, metrics → context, routes
 //! routes    → config                           headers, problem, request, client_ip, path → (nothing)
 //! config    → (nothing)
@@ -23,6 +24,7 @@
 //! Pingora's types. `tests/it/tidy.rs` holds these arrows.
 
 pub mod access_log;
+pub mod acme;
 pub mod admin;
 pub mod admission;
 pub mod client_ip;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and what each may import, as `src/lib.rs` draws it.
-const ARROWS: [(&str, &[&str]); 24] = [
+const ARROWS: [(&str, &[&str]); 25] = [
     ("main", &["server", "explain", "healthcheck", "config"]),
     ("explain", &["admission", "config", "routes", "guards", "request", "problem"]),
     ("admission", &["client_ip", "path", "routes", "redirect", "problem", "config"]),
@@ -38,6 +38,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
     ("target", &["problem"]),
     ("guards", &["request", "routes", "problem", "config"]),
     ("upstream", &["config"]),
+    ("acme", &["config"]),
     ("files", &["problem"]),
     ("context", &["admission", "guards"]),
     ("access_log", &["context"]),
