@@ -15,6 +15,7 @@
 //! key_refresh → guards, upstream, config       tls       → config                target → problem, config
 //! guards    → client_ip, request, routes, problem, config
 //! upstream  → config                           files     → problem
+//! acme      → config
 //! context   → admission, guards, connection          access_log, metrics → context, routes
 //! routes, connection → config                   headers, problem, request, client_ip, path → (nothing)
 //! config    → (nothing)
@@ -24,6 +25,7 @@
 //! Pingora's types. `tests/it/tidy.rs` holds these arrows.
 
 pub mod access_log;
+pub mod acme;
 pub mod admin;
 pub mod admission;
 pub mod client_ip;

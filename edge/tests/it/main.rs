@@ -1,5 +1,7 @@
 //! The edge as a process, in front of echo backends that record what reached them.
 
+mod acme;
+mod acme_site;
 mod backend;
 mod balancing;
 mod connections;
@@ -11,6 +13,7 @@ mod guards;
 mod http2;
 mod http2_wire;
 mod paths;
+mod pebble;
 mod raw_backend;
 mod tidy;
 mod tls;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and what each may import, as `src/lib.rs` draws it.
-const ARROWS: [(&str, &[&str]); 26] = [
+const ARROWS: [(&str, &[&str]); 27] = [
     ("main", &["server", "explain", "healthcheck", "config"]),
     ("explain", &["admission", "config", "routes", "guards", "request", "problem"]),
     ("admission", &["client_ip", "path", "routes", "redirect", "problem", "config"]),
@@ -51,6 +51,7 @@ const ARROWS: [(&str, &[&str]); 26] = [
     ("target", &["problem", "config"]),
     ("guards", &["client_ip", "request", "routes", "problem", "config"]),
     ("upstream", &["config"]),
+    ("acme", &["config"]),
     ("files", &["problem"]),
     ("context", &["admission", "guards", "connection"]),
     ("access_log", &["context"]),
