@@ -6,13 +6,13 @@
 //! main      → server, explain, healthcheck, config
 //! explain   → admission, config, routes, guards, request, problem
 //! healthcheck → upstream, config
-//! server    → door, gateway, admin, redirect, tls, key_refresh, upstream, guards, metrics, config
+//! server    → acme, door, gateway, admin, redirect, tls, key_refresh, upstream, guards, metrics, config
 //! door      → connection, client_ip, problem, config
 //! gateway   → admission, context, target, request, routes, guards, upstream, files, headers, problem, access_log,
 //!             metrics, config
 //! admission → client_ip, path, routes, redirect, problem, config
-//! admin     → upstream, metrics                redirect  → path, problem
-//! key_refresh → guards, upstream, config       tls       → config                target → problem, config
+//! admin     → upstream, metrics                redirect  → acme, path, problem
+//! key_refresh → guards, upstream, config       tls       → acme, config            target → problem, config
 //! guards    → client_ip, request, routes, problem, config
 //! upstream  → config                           files     → problem
 //! acme      → config

@@ -30,6 +30,14 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
     metrics::describe_counter!("edge_handshakes_total", "TLS handshakes: full, resumed, failed, late");
     metrics::describe_counter!("edge_floods_total", "HTTP/2 connections closed for a flood of frames");
     metrics::describe_gauge!("edge_certificate_not_after_seconds", "When a certificate ends, since 1970");
+    metrics::describe_counter!(
+        "edge_acme_orders_total",
+        "Certificates that were ordered, by host and result"
+    );
+    metrics::describe_gauge!(
+        "edge_acme_certificate_expiry_timestamp_seconds",
+        "When an ordered certificate ends, since 1970"
+    );
     metrics::describe_counter!("edge_certificate_reloads_total", "Times that certificates were read again");
     metrics::describe_gauge!("edge_upstream_healthy", "1 while a server is ready");
     metrics::describe_gauge!("edge_limiter_clients", "Clients that a limit remembers");

@@ -1,11 +1,16 @@
-//! Plain HTTP: every request is sent to the same address over HTTPS.
+//! Plain HTTP: every request is sent to the same address over HTTPS, but those of a CA that wants to see whose the host
+//! is (RFC 8555, section 8.3).
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
+use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use uuid::Uuid;
 
+use crate::acme::Acme;
 use crate::path::canonicalise;
 use crate::problem::{self, Problem};
 
@@ -13,12 +18,24 @@ use crate::problem::{self, Problem};
 pub struct RedirectToHttps {
     hosts: Vec<String>,
     https_port: u16,
+    acme: Option<Arc<Acme>>,
 }
+
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
 impl RedirectToHttps {
     /// Redirects requests for `hosts` to the same host at `https_port`.
-    pub fn new(hosts: Vec<String>, https_port: u16) -> Self {
-        Self { hosts, https_port }
+    /// What a CA asks for, `acme` answers.
+    pub fn new(hosts: Vec<String>, https_port: u16, acme: Option<Arc<Acme>>) -> Self {
+        Self { hosts, https_port, acme }
+    }
+
+    fn challenge_answer(&self, request: &RequestHeader) -> Option<String> {
+        let token = request.uri.path().strip_prefix(CHALLENGES)?;
+        if request.method != Method::GET {
+            return None;
+        }
+        self.acme.as_ref()?.http_answer(token)
     }
 
     fn location(&self, host: Option<&HeaderValue>, uri: &http::Uri) -> Result<String, Problem> {
@@ -51,25 +68,42 @@ impl ServeHttp for RedirectToHttps {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request_id = Uuid::now_v7().to_string();
         let request = session.req_header();
+        if let Some(answer) = self.challenge_answer(request) {
+            let content_type = (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+            return respond(StatusCode::OK, content_type, answer, request_id);
+        }
         let location = self.location(request.headers.get(header::HOST), &request.uri);
         let location = location.and_then(|text| {
             HeaderValue::from_str(&text).map_err(|_| Problem::bad_request("The address has an illegal byte."))
         });
-        let (status, field, body) = match location {
-            Ok(location) => (StatusCode::PERMANENT_REDIRECT, (header::LOCATION, location), String::new()),
+        match location {
+            Ok(location) => respond(
+                StatusCode::PERMANENT_REDIRECT,
+                (header::LOCATION, location),
+                String::new(),
+                request_id,
+            ),
             Err(problem) => {
-                let content_type = HeaderValue::from_static(problem::CONTENT_TYPE);
-                (problem.status, (header::CONTENT_TYPE, content_type), problem.body(&request_id))
+                let content_type = (header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
+                respond(problem.status, content_type, problem.body(&request_id), request_id)
             }
-        };
-        Response::builder()
-            .status(status)
-            .header(field.0, field.1)
-            .header(header::CONTENT_LENGTH, body.len())
-            .header("x-request-id", request_id)
-            .body(body.into_bytes())
-            .expect("checked fields make a response")
+        }
     }
+}
+
+fn respond(
+    status: StatusCode,
+    field: (HeaderName, HeaderValue),
+    body: String,
+    request_id: String,
+) -> Response<Vec<u8>> {
+    Response::builder()
+        .status(status)
+        .header(field.0, field.1)
+        .header(header::CONTENT_LENGTH, body.len())
+        .header("x-request-id", request_id)
+        .body(body.into_bytes())
+        .expect("checked fields make a response")
 }
 
 #[cfg(test)]
@@ -90,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_redirect_goes_to_a_host_of_ours_only() {
-        let redirect = RedirectToHttps::new(vec!["localhost".into()], 8443);
+        let redirect = RedirectToHttps::new(vec!["localhost".into()], 8443, None);
         let to = |host: &'static str, uri: &str| {
             redirect.location(Some(&HeaderValue::from_static(host)), &uri.parse().expect("a URI"))
         };

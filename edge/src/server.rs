@@ -15,6 +15,7 @@ use pingora::server::{Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, GenBackgroundService};
 use pingora::services::listening::Service;
 
+use crate::acme::Acme;
 use crate::admin::Admin;
 use crate::config::Policy;
 use crate::door::{Door, FrontDoor};
@@ -40,7 +41,8 @@ pub fn run(policy: Policy) -> anyhow::Result<()> {
     {
         check_free(address).with_context(|| format!("{address} ({what}) can't be listened on"))?;
     }
-    let tls = Tls::open(&policy)?;
+    let acme = policy.acme.clone().map(Acme::new).transpose()?.map(Arc::new);
+    let tls = Tls::open(&policy, acme.clone())?;
     let door = Door::new(&policy);
     let prometheus = metrics::install()?;
     let probe = Arc::new(Probe::new(PROBE_TIMEOUT));
@@ -58,7 +60,7 @@ pub fn run(policy: Policy) -> anyhow::Result<()> {
     let https = FrontDoor::secured(Arc::clone(&door), tls.server_config()?, proxy);
     server.add_service(listening("https", https, policy.listen.https));
 
-    let redirect = RedirectToHttps::new(policy.hosts.clone(), policy.listen.https.port());
+    let redirect = RedirectToHttps::new(policy.hosts.clone(), policy.listen.https.port(), acme.clone());
     let mut http = listening("http", FrontDoor::plain(Arc::clone(&door), redirect), policy.listen.http);
     http.threads = Some(1);
     server.add_service(http);
@@ -74,6 +76,9 @@ pub fn run(policy: Policy) -> anyhow::Result<()> {
     }
     let refresher = KeyRefresher::new(&policy, probe, keys);
     server.add_service(GenBackgroundService::new("keys".to_owned(), Arc::new(refresher)));
+    if let Some(acme) = acme {
+        server.add_service(GenBackgroundService::new("acme".to_owned(), acme));
+    }
     server.add_service(GenBackgroundService::new("certificates".to_owned(), Arc::new(Reloader::new(tls))));
     let housekeeper = Housekeeper { guards, door, prometheus };
     server.add_service(GenBackgroundService::new("housekeeping".to_owned(), Arc::new(housekeeper)));

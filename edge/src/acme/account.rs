@@ -6,12 +6,12 @@ use instant_acme::{Account, AccountCredentials, NewAccount};
 
 use super::client::CaClient;
 use super::order::OrderError;
-use super::settings::AcmeSettings;
 use super::state::{self, StateFolder};
+use crate::config::AcmePolicy;
 
 /// The account at the configured CA; a new one where there is none yet. The caller holds the lock.
 pub(super) async fn open(
-    settings: &AcmeSettings,
+    settings: &AcmePolicy,
     state: &StateFolder,
     ca: &CaClient,
 ) -> Result<Account, OrderError> {

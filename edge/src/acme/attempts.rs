@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::settings::Pace;
+use super::pace::Pace;
 use super::state::{self, StateFolder};
 
 /// More is added to a pause by chance, up to this share: sites that fell together don't come back together.

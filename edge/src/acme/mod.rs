@@ -5,7 +5,7 @@
 //!             → account → client     who asks, and how
 //!             → certificate          what may replace the one in use, and when that is due
 //!             → attempts             how long to leave the CA alone after a failure
-//!             → settings             who is certified, by whom
+//!             → pace                 how often all of that happens
 //! state: the folder in which all of it is kept, shared by the edges of one site
 //! ```
 //!
@@ -17,7 +17,7 @@ mod attempts;
 mod certificate;
 mod client;
 mod order;
-mod settings;
+mod pace;
 mod state;
 
 use std::io;
@@ -30,7 +30,9 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use rustls::sign::CertifiedKey;
 
-pub use settings::{AcmeSettings, ChallengeKind, Pace};
+pub use pace::Pace;
+
+use crate::config::AcmePolicy;
 
 use attempts::Attempts;
 use client::CaClient;
@@ -44,7 +46,7 @@ const ORDER_TIMEOUT: Duration = Duration::from_secs(300);
 ///
 /// Several edges may share one state folder: one of them orders at a time, each of them answers.
 pub struct Acme {
-    settings: Arc<AcmeSettings>,
+    settings: Arc<AcmePolicy>,
     pace: Pace,
     state: StateFolder,
     ca: CaClient,
@@ -52,13 +54,13 @@ pub struct Acme {
 
 impl Acme {
     /// Makes the state folder; fails with all that is wrong with the settings.
-    pub fn new(settings: AcmeSettings) -> anyhow::Result<Self> {
+    pub fn new(settings: AcmePolicy) -> anyhow::Result<Self> {
         Self::with_pace(settings, Pace::default())
     }
 
     /// Like [`Self::new`], at another pace.
-    pub fn with_pace(settings: AcmeSettings, pace: Pace) -> anyhow::Result<Self> {
-        let settings = settings.checked()?;
+    pub fn with_pace(settings: AcmePolicy, pace: Pace) -> anyhow::Result<Self> {
+        let settings = settings.checked().map_err(|faults| anyhow::anyhow!(faults.join("; ")))?;
         let state = StateFolder::open(&settings.state)?;
         let ca = CaClient::new(settings.roots.as_deref())?;
         Ok(Self { settings: Arc::new(settings), pace, state, ca })
@@ -173,7 +175,7 @@ impl BackgroundService for Acme {
     }
 }
 
-fn due(settings: &AcmeSettings, state: &StateFolder) -> io::Result<Vec<String>> {
+fn due(settings: &AcmePolicy, state: &StateFolder) -> io::Result<Vec<String>> {
     let now = SystemTime::now();
     let mut due = Vec::new();
     for host in &settings.hosts {

@@ -12,8 +12,8 @@ use instant_acme::{
 use super::answers::{self, Answer};
 use super::certificate::CertificateError;
 use super::client::Unavailable;
-use super::settings::ChallengeKind;
 use super::state::StateFolder;
+use crate::config::ChallengeKind;
 
 /// How often the CA is asked whether it is done, unless it says itself when to ask again.
 const POLL: RetryPolicy = RetryPolicy::new().backoff(1.5).timeout(Duration::from_secs(120));

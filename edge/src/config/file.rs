@@ -16,6 +16,7 @@ pub(super) struct File {
     pub(super) listen: Listen,
     pub(super) tls: Spanned<Tls>,
     pub(super) connections: Spanned<Connections>,
+    pub(super) acme: Option<Spanned<Acme>>,
     pub(super) shutdown: Shutdown,
     pub(super) tokens: Spanned<Tokens>,
     pub(super) upstreams: BTreeMap<String, Spanned<Upstream>>,
@@ -48,6 +49,27 @@ pub(super) struct Tls {
 pub(super) struct Certificate {
     pub(super) certificate: PathBuf,
     pub(super) private_key: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Acme {
+    pub(super) directory: String,
+    #[serde(default)]
+    pub(super) contact: Vec<String>,
+    pub(super) hosts: Vec<String>,
+    pub(super) challenge: Challenge,
+    pub(super) state: PathBuf,
+    pub(super) roots: Option<PathBuf>,
+    pub(super) renew_days: Option<u64>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+pub(super) enum Challenge {
+    #[serde(rename = "http-01")]
+    Http01,
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
 }
 
 #[derive(Deserialize)]

@@ -1,5 +1,6 @@
 //! `config/edge.toml` → a valid [`Policy`], or all that is wrong with it, each fault with its place.
 
+mod acme;
 mod file;
 mod form;
 mod pattern;
@@ -10,6 +11,7 @@ mod transport;
 use std::fmt;
 use std::path::Path;
 
+pub use acme::{AcmePolicy, ChallengeKind};
 pub use pattern::{Extent, Pattern, PatternError};
 pub use policy::{
     CertificateFiles, ConnectionPolicy, Limit, Listen, Pace, Policy, Route, Target, TlsPolicy, TlsVersion,

@@ -8,6 +8,7 @@ use access_token::Role;
 use http::Method;
 use ipnet::IpNet;
 
+use super::acme::AcmePolicy;
 use super::pattern::Pattern;
 
 /// All that the edge does and lets pass.
@@ -21,6 +22,8 @@ pub struct Policy {
     pub listen: Listen,
     /// How connections are secured.
     pub tls: TlsPolicy,
+    /// Which certificates are ordered and renewed by themselves.
+    pub acme: Option<AcmePolicy>,
     /// How many connections there may be, how long each may take, how large a request may be.
     pub connections: ConnectionPolicy,
     /// How long requests in flight may still take once a stop was asked.

@@ -35,7 +35,9 @@ pub(super) fn resolve(file: File, folder: &Path, places: &Places<'_>) -> Result<
     let upstreams = upstreams(file.upstreams, places, &mut faults);
     let limits = limits(file.limits, places, &mut faults);
     let tokens = tokens(file.tokens, &upstream_names, places, &mut faults);
-    let tls = transport::tls(file.tls, folder, places, &mut faults);
+    let has_acme = file.acme.is_some();
+    let tls = transport::tls(file.tls, has_acme, folder, places, &mut faults);
+    let acme = file.acme.and_then(|acme| transport::acme(acme, folder, places, &mut faults));
     let connections = transport::connections(file.connections, places, &mut faults);
     let names = Names { upstreams: &upstream_names, limits: &limit_names, folder };
     let mut spans = Vec::new();
@@ -60,6 +62,7 @@ pub(super) fn resolve(file: File, folder: &Path, places: &Places<'_>) -> Result<
         trusted_proxies,
         listen: Listen { https: file.listen.https, http: file.listen.http, admin: file.listen.admin },
         tls,
+        acme,
         connections,
         grace: Duration::from_secs(file.shutdown.grace_seconds),
         tokens,

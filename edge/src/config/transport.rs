@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::acme::{AcmePolicy, ChallengeKind};
 use super::file;
 use super::policy::{CertificateFiles, ConnectionPolicy, Pace, TlsPolicy, TlsVersion};
 use super::{Fault, Places};
@@ -12,8 +13,11 @@ use super::{Fault, Places};
 /// What a backend's server takes (hyper: 100 fields); what it would refuse bare is to be refused here.
 const MOST_FIELDS: usize = 100;
 
+const DAY: Duration = Duration::from_hours(24);
+
 pub(super) fn tls(
     entry: Spanned<file::Tls>,
+    has_acme: bool,
     folder: &Path,
     places: &Places<'_>,
     faults: &mut Vec<Fault>,
@@ -34,8 +38,10 @@ pub(super) fn tls(
             }
         }
     }
-    if tls.certificates.is_empty() {
-        faults.push(places.fault(start, "no certificate: `[[tls.certificates]]` names one"));
+    if tls.certificates.is_empty() && !has_acme {
+        faults.push(
+            places.fault(start, "no certificate: `[[tls.certificates]]` names one, `[acme]` orders one"),
+        );
     }
     let files = |pair: &file::Certificate| CertificateFiles {
         certificate: folder.join(&pair.certificate),
@@ -45,9 +51,33 @@ pub(super) fn tls(
         versions,
         session_tickets: tls.session_tickets,
         ticket_keys: tls.ticket_keys.map(|file| folder.join(file)),
-        warn_before: Duration::from_secs(tls.warn_days * 24 * 60 * 60),
+        warn_before: days(tls.warn_days),
         certificates: tls.certificates.iter().map(files).collect(),
     }
+}
+
+pub(super) fn acme(
+    entry: Spanned<file::Acme>,
+    folder: &Path,
+    places: &Places<'_>,
+    faults: &mut Vec<Fault>,
+) -> Option<AcmePolicy> {
+    let start = entry.span().start;
+    let file = entry.into_inner();
+    let policy = AcmePolicy {
+        directory: file.directory,
+        contact: file.contact,
+        hosts: file.hosts,
+        challenge: match file.challenge {
+            file::Challenge::Http01 => ChallengeKind::Http01,
+            file::Challenge::TlsAlpn01 => ChallengeKind::TlsAlpn01,
+        },
+        state: folder.join(file.state),
+        roots: file.roots.map(|roots| folder.join(roots)),
+        renew_before: file.renew_days.map(days),
+    };
+    let told = policy.checked();
+    told.map_err(|messages| faults.extend(messages.into_iter().map(|m| places.fault(start, m)))).ok()
 }
 
 pub(super) fn connections(
@@ -102,4 +132,8 @@ pub(super) fn connections(
 fn pace(grace_ms: u64, bytes_per_second: u64) -> Pace {
     // Zero is a fault that was told above.
     Pace { grace: Duration::from_millis(grace_ms), bytes_per_second: bytes_per_second.max(1) }
+}
+
+fn days(days: u64) -> Duration {
+    DAY.saturating_mul(days.try_into().unwrap_or(u32::MAX))
 }

@@ -2,7 +2,9 @@
 //! so that what is pipelined behind it is looked at before it is read; of an HTTP/2 connection the frames are counted.
 //! A client that doesn't take its answer is let go.
 
+use std::future::poll_fn;
 use std::io::{Error, ErrorKind, Result};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -15,7 +17,7 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
     UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use super::frames::FrameMeter;
@@ -86,8 +88,7 @@ impl ClientStream {
     /// Waits for more to be added to [`Self::early`]; 0 at the connection's end. Cancelling loses nothing.
     pub(super) async fn read_early(&mut self) -> Result<usize> {
         let Protocol::Http1 { early, .. } = &mut self.protocol else { return Ok(0) };
-        early.reserve(READ_BYTES);
-        self.transport.read_buf(early).await
+        poll_fn(|cx| poll_early(&mut self.transport, early, cx)).await
     }
 
     /// So many bytes, from the first of [`Self::early`] on, are the next request.
@@ -102,12 +103,13 @@ impl ClientStream {
         let _ = timeout(LINGER, async {
             self.transport.shutdown().await?;
             let mut left = LINGER_BYTES;
-            let mut scrap = [0; 2048];
+            let mut scrap = BytesMut::new();
             while left > 0 {
-                match self.transport.read(&mut scrap).await? {
+                match poll_fn(|cx| poll_early(&mut self.transport, &mut scrap, cx)).await? {
                     0 => break,
                     bytes => left = left.saturating_sub(bytes),
                 }
+                scrap.clear();
             }
             Result::Ok(())
         })
@@ -179,14 +181,19 @@ fn poll_end(transport: &mut Transport, early: &mut BytesMut, cx: &mut Context<'_
     if !early.is_empty() {
         return Poll::Pending;
     }
-    let mut scrap = [0; READ_BYTES];
-    let mut part = ReadBuf::new(&mut scrap);
-    ready!(Pin::new(transport).poll_read(cx, &mut part))?;
-    if part.filled().is_empty() {
-        return Poll::Ready(Ok(()));
+    match ready!(poll_early(transport, early, cx))? {
+        0 => Poll::Ready(Ok(())),
+        _ => Poll::Pending,
     }
+}
+
+/// Adds what has come, 0 bytes at the end. By way of the stack: a connection that waits holds no buffer.
+fn poll_early(transport: &mut Transport, early: &mut BytesMut, cx: &mut Context<'_>) -> Poll<Result<usize>> {
+    let mut scrap = [MaybeUninit::uninit(); READ_BYTES];
+    let mut part = ReadBuf::uninit(&mut scrap);
+    ready!(Pin::new(transport).poll_read(cx, &mut part))?;
     early.extend_from_slice(part.filled());
-    Poll::Pending
+    Poll::Ready(Ok(part.filled().len()))
 }
 
 impl AsyncWrite for ClientStream {

@@ -33,8 +33,8 @@ impl Reloader {
     }
 
     fn stamps(&self) -> Vec<Stamp> {
-        let files = self.tls.policy.certificates.iter();
-        files.flat_map(|pair| [stamp(&pair.certificate), stamp(&pair.private_key)]).collect()
+        let sources = self.tls.sources.iter();
+        sources.flat_map(|of| [stamp(&of.files.certificate), stamp(&of.files.private_key)]).collect()
     }
 
     fn rotate_tickets(&self) {

@@ -2,6 +2,7 @@
 //! that isn't ours.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,12 +10,15 @@ use arc_swap::ArcSwap;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::Certificate;
+use super::{CHALLENGE_PROTOCOL, Certificate};
+use crate::acme::Acme;
 
 /// Names to certificates; swapped as a whole, under the connections that are being made.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Resolver {
     shown: ArcSwap<Shown>,
+    /// Shows a CA what it looks for.
+    acme: Option<Arc<Acme>>,
 }
 
 #[derive(Debug, Default)]
@@ -25,12 +29,21 @@ struct Shown {
 }
 
 impl Resolver {
+    /// A resolver that shows nothing yet, but to a CA what `acme` has for it.
+    pub fn new(acme: Option<Arc<Acme>>) -> Self {
+        Self { shown: ArcSwap::default(), acme }
+    }
+
     /// Shows each host the first certificate that is for it, from now on. Gives the hosts that none is for.
-    pub fn show<'a>(&self, hosts: &'a [String], certificates: &[Certificate]) -> Vec<&'a str> {
+    pub fn show<'a, 'c>(
+        &self,
+        hosts: &'a [String],
+        certificates: impl Iterator<Item = &'c Certificate> + Clone,
+    ) -> Vec<&'a str> {
         let mut shown = Shown::default();
         let mut without = Vec::new();
         for host in hosts {
-            let Some(certificate) = certificates.iter().find(|certificate| certificate.is_for(host)) else {
+            let Some(certificate) = certificates.clone().find(|certificate| certificate.is_for(host)) else {
                 without.push(host.as_str());
                 continue;
             };
@@ -56,7 +69,19 @@ impl Resolver {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.find(client_hello.server_name())
+        let is_challenge = client_hello.alpn().is_some_and(|mut protocols| {
+            protocols.next() == Some(CHALLENGE_PROTOCOL) && protocols.next().is_none()
+        });
+        match &self.acme {
+            Some(acme) if is_challenge => acme.alpn_certificate(client_hello.server_name()?),
+            _ => self.find(client_hello.server_name()),
+        }
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver").field("shown", &self.shown).finish_non_exhaustive()
     }
 }
 
@@ -82,7 +107,7 @@ mod tests {
         let [a, b] = [certificate(&["a.example"]), certificate(&["b.example", "a.example"])];
         let resolver = Resolver::default();
         let hosts = ["a.example", "b.example", "127.0.0.1"].map(str::to_owned);
-        assert_eq!(resolver.show(&hosts, &[a.clone(), b.clone()]), ["127.0.0.1"]);
+        assert_eq!(resolver.show(&hosts, [&a, &b].into_iter()), ["127.0.0.1"]);
         let is_shown = |name, certificate: &Certificate| {
             resolver.find(name).is_some_and(|key| Arc::ptr_eq(&key, &certificate.key))
         };
@@ -95,7 +120,7 @@ mod tests {
         let local = certificate(&["localhost", "::1"]);
         let resolver = Resolver::default();
         let hosts = ["localhost", "[::1]"].map(str::to_owned);
-        assert!(resolver.show(&hosts, &[local]).is_empty());
+        assert!(resolver.show(&hosts, [&local].into_iter()).is_empty());
         assert!(resolver.find(None).is_some());
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use edge::acme::{Acme, AcmeSettings, ChallengeKind, Pace};
+use edge::acme::{Acme, Pace};
+use edge::config::{AcmePolicy, ChallengeKind};
 use pingora::services::background::BackgroundService as _;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tempfile::TempDir;
@@ -70,8 +71,8 @@ impl World {
     }
 }
 
-fn settings(directory: &str, roots: &Path, state: &Path, challenge: ChallengeKind) -> AcmeSettings {
-    AcmeSettings {
+fn settings(directory: &str, roots: &Path, state: &Path, challenge: ChallengeKind) -> AcmePolicy {
+    AcmePolicy {
         directory: directory.to_owned(),
         contact: vec!["mailto:operator@site.example".to_owned()],
         hosts: vec![HOST.to_owned()],

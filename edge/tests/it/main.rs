@@ -1,6 +1,7 @@
 //! The edge as a process, in front of echo backends that record what reached them.
 
 mod acme;
+mod acme_edge;
 mod acme_site;
 mod backend;
 mod balancing;

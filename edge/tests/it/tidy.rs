@@ -12,6 +12,7 @@ const ARROWS: [(&str, &[&str]); 27] = [
     (
         "server",
         &[
+            "acme",
             "door",
             "gateway",
             "admin",
@@ -45,9 +46,9 @@ const ARROWS: [(&str, &[&str]); 27] = [
         ],
     ),
     ("admin", &["upstream"]),
-    ("redirect", &["path", "problem"]),
+    ("redirect", &["acme", "path", "problem"]),
     ("key_refresh", &["guards", "upstream", "config"]),
-    ("tls", &["config"]),
+    ("tls", &["acme", "config"]),
     ("target", &["problem", "config"]),
     ("guards", &["client_ip", "request", "routes", "problem", "config"]),
     ("upstream", &["config"]),

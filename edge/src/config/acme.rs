@@ -1,15 +1,14 @@
-//! Who is certified, by whom and how often one looks.
+//! Who is certified by a CA of its own accord, and by whom.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::bail;
 use http::Uri;
 use rustls::pki_types::DnsName;
 
-/// What the room needs to know. To set it is to agree to the CA's terms of service.
+/// What is ordered where. To set it is to agree to the CA's terms of service.
 #[derive(Clone, Debug)]
-pub struct AcmeSettings {
+pub struct AcmePolicy {
     /// The URL of the CA's directory (RFC 8555, 7.1.1): `https://…`. After a change of CA the certificates in use
     /// stay until they end soon; remove their files to have new ones at once.
     pub directory: String,
@@ -37,27 +36,9 @@ pub enum ChallengeKind {
     TlsAlpn01,
 }
 
-/// How often the room looks, and how long it leaves a CA alone.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// Between two looks; not zero.
-    pub look: Duration,
-    /// After a host's first failure; doubled with each further one.
-    pub first_pause: Duration,
-    /// At most, unless the CA asks for more.
-    pub longest_pause: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        let minute = Duration::from_secs(60);
-        Self { look: minute, first_pause: minute, longest_pause: 24 * 60 * minute }
-    }
-}
-
-impl AcmeSettings {
+impl AcmePolicy {
     /// The same with names in lower case, or all that is wrong.
-    pub(super) fn checked(mut self) -> anyhow::Result<Self> {
+    pub fn checked(mut self) -> Result<Self, Vec<String>> {
         let mut faults = Vec::new();
         if !self.directory.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("https")) {
             faults.push(format!("the CA's directory `{}` is not an https:// URL", self.directory));
@@ -75,10 +56,7 @@ impl AcmeSettings {
                 faults.push(format!("`{host}` is not a DNS name that can be certified"));
             }
         }
-        if !faults.is_empty() {
-            bail!(faults.join("\n"));
-        }
-        Ok(self)
+        if faults.is_empty() { Ok(self) } else { Err(faults) }
     }
 }
 
@@ -88,7 +66,7 @@ mod tests {
 
     #[test]
     fn all_faults_of_the_settings_are_told_together() {
-        let settings = AcmeSettings {
+        let settings = AcmePolicy {
             directory: "http://ca.example/".into(),
             contact: vec!["someone@example.org".into()],
             hosts: ["good.example", "*.example", "../up", "127.0.0.1", "dot.example."].map(Into::into).into(),
@@ -97,18 +75,18 @@ mod tests {
             roots: None,
             renew_before: None,
         };
-        let told = settings.checked().expect_err("faults").to_string();
+        let told = settings.checked().expect_err("faults");
         for part in
             ["http://ca.example/", "someone@", "`*.example`", "`../up`", "`127.0.0.1`", "`dot.example.`"]
         {
-            assert_eq!(told.lines().filter(|line| line.contains(part)).count(), 1, "{part}: {told}");
+            assert_eq!(told.iter().filter(|fault| fault.contains(part)).count(), 1, "{part}: {told:?}");
         }
-        assert_eq!(told.lines().count(), 6, "{told}");
+        assert_eq!(told.len(), 6, "{told:?}");
     }
 
     #[test]
     fn a_name_in_upper_case_is_the_same_name() {
-        let settings = AcmeSettings {
+        let settings = AcmePolicy {
             directory: "https://ca.example/directory".into(),
             contact: Vec::new(),
             hosts: vec!["WWW.Example".into()],
