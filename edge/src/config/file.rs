@@ -85,6 +85,7 @@ pub(super) struct Connections {
     pub(super) write_timeout_ms: u64,
     pub(super) write_bytes_per_second: u64,
     pub(super) max_header_bytes: usize,
+    pub(super) max_header_bytes_in_all: usize,
     pub(super) max_header_fields: usize,
     pub(super) max_target_bytes: usize,
     pub(super) max_body_bytes: u64,

@@ -102,6 +102,8 @@ pub struct ConnectionPolicy {
     pub write_pace: Pace,
     /// A request's header, with its request line.
     pub max_header_bytes: usize,
+    /// The headers of all requests that are being served, together.
+    pub max_header_bytes_in_all: usize,
     /// The lines of a header.
     pub max_header_fields: usize,
     /// A path with its query.

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::capacity::Place;
 use super::head::{self, BodyLength, HeadScanner};
+use super::header_budget::HeaderShare;
 use super::stream::ClientStream;
 use super::{Door, refusal};
 use crate::connection::{self, Served};
@@ -16,6 +17,14 @@ use crate::problem::Problem;
 
 /// Requests on one connection; then its memory is given back.
 const MOST_REQUESTS: u32 = 10_000;
+
+/// A request whose header has been read.
+struct Next {
+    /// Header and body; `u64::MAX` where only its chunks say.
+    bytes: u64,
+    /// Its header's part of what all may weigh.
+    _share: HeaderShare,
+}
 
 /// Why there is no next request.
 enum NoRequest {
@@ -35,8 +44,8 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
 ) {
     for left in (0..MOST_REQUESTS).rev() {
         let is_first = left == MOST_REQUESTS - 1;
-        let request_bytes = match next_request(&mut stream, door, is_first, shutdown).await {
-            Ok(bytes) => bytes,
+        let request = match next_request(&mut stream, door, is_first, shutdown).await {
+            Ok(request) => request,
             Err(NoRequest::Gone) => return stream.close().await,
             Err(NoRequest::Refused(problem)) => {
                 return refusal::refuse(&mut stream, place.client(), &problem).await;
@@ -45,7 +54,7 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
         if !place.begin_request() {
             return;
         }
-        stream.allow(request_bytes);
+        stream.allow(request.bytes);
         let served = Served { connection: Arc::clone(stream.connection()), ..Served::default() };
         let mut session = ServerSession::new_http1(stream);
         // Between requests it is this loop that waits.
@@ -60,13 +69,13 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
     }
 }
 
-/// The bytes of the next request, header and body; `u64::MAX` where only its chunks say.
+/// Waits for the next request and reads its header.
 async fn next_request(
     stream: &mut ClientStream,
     door: &Door,
     is_first: bool,
     shutdown: &ShutdownWatch,
-) -> Result<u64, NoRequest> {
+) -> Result<Next, NoRequest> {
     let policy = &door.policy;
     // Who has just connected wants something.
     let patience = if is_first { policy.header_timeout } else { policy.idle_timeout };
@@ -87,7 +96,7 @@ async fn next_request(
     }
 }
 
-async fn read_head(stream: &mut ClientStream, door: &Door) -> Result<u64, NoRequest> {
+async fn read_head(stream: &mut ClientStream, door: &Door) -> Result<Next, NoRequest> {
     let refused = |flaw| NoRequest::Refused(refusal::problem_of(flaw));
     let mut scanner = HeadScanner::default();
     let mut may_skip = true;
@@ -101,10 +110,13 @@ async fn read_head(stream: &mut ClientStream, door: &Door) -> Result<u64, NoRequ
             may_skip &= stream.early().is_empty();
             if let Some(length) = scanner.scan(stream.early(), &door.head_limits).map_err(refused)? {
                 let body = head::check(&stream.early()[..length], &door.head_limits).map_err(refused)?;
-                return Ok(match body {
+                let share = door.headers.take(length);
+                let bytes = match body {
                     BodyLength::Bytes(bytes) => length as u64 + bytes,
                     BodyLength::Chunked => u64::MAX,
-                });
+                };
+                let share = share.ok_or_else(|| NoRequest::Refused(Problem::unavailable()))?;
+                return Ok(Next { bytes, _share: share });
             }
         }
         match stream.read_early().await {

@@ -8,8 +8,8 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::ShutdownWatch;
 
+use super::Door;
 use super::capacity::Place;
-use crate::config::ConnectionPolicy;
 use crate::connection::{self, Connection, Served};
 
 /// What is written of an answer before the client has taken it, for each request.
@@ -19,25 +19,23 @@ const MOST_RESETS_OF_OURS: usize = 64;
 /// Streams that were reset and are still remembered.
 const RESET_STREAMS: usize = 20;
 
+/// What a field costs beside its bytes (RFC 9113, section 6.5.2).
+const FIELD_OVERHEAD: usize = 32;
+
 /// The application of one connection.
 pub(super) struct Http2<A> {
-    pub(super) app: Arc<A>,
-    pub(super) connection: Arc<Connection>,
-    pub(super) place: Arc<Place>,
-    pub(super) policy: Arc<ConnectionPolicy>,
+    app: Arc<A>,
+    door: Arc<Door>,
+    connection: Arc<Connection>,
+    place: Arc<Place>,
     options: HttpServerOptions,
 }
 
 impl<A> Http2<A> {
-    pub(super) fn new(
-        app: Arc<A>,
-        connection: Arc<Connection>,
-        place: Arc<Place>,
-        policy: Arc<ConnectionPolicy>,
-    ) -> Self {
+    pub(super) fn new(app: Arc<A>, door: Arc<Door>, connection: Arc<Connection>, place: Arc<Place>) -> Self {
         let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(policy.idle_timeout);
-        Self { app, connection, place, policy, options }
+        options.h2_idle_timeout = Some(door.policy.idle_timeout);
+        Self { app, door, connection, place, options }
     }
 }
 
@@ -45,15 +43,20 @@ impl<A> Http2<A> {
 impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
     async fn process_new_http(
         self: &Arc<Self>,
-        session: ServerSession,
+        mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        let Some(_share) = self.door.headers.take(weight(&session)) else {
+            // An answer would have to wait for whoever doesn't take answers.
+            session.shutdown().await;
+            return None;
+        };
         if !self.place.begin_request() {
             return None;
         }
         let served = Served { connection: Arc::clone(&self.connection), ..Served::default() };
         let request = self.app.process_new_http(session, shutdown);
-        connection::serve(served, self.policy.body_pace, request).await;
+        connection::serve(served, self.door.policy.body_pace, request).await;
         self.place.end_request();
         None
     }
@@ -61,8 +64,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
     fn h2_options(&self) -> Option<H2Options> {
         let mut options = default_h2_options();
         options
-            .max_concurrent_streams(self.policy.max_streams)
-            .max_header_list_size(self.policy.max_header_bytes.try_into().unwrap_or(u32::MAX))
+            .max_concurrent_streams(self.door.policy.max_streams)
+            .max_header_list_size(self.door.policy.max_header_bytes.try_into().unwrap_or(u32::MAX))
             .max_send_buffer_size(SEND_BUFFER_BYTES)
             .max_concurrent_reset_streams(RESET_STREAMS)
             .max_pending_accept_reset_streams(RESET_STREAMS)
@@ -73,4 +76,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
     fn server_options(&self) -> Option<&HttpServerOptions> {
         Some(&self.options)
     }
+}
+
+fn weight(session: &ServerSession) -> usize {
+    let header = session.req_header();
+    let fields =
+        header.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
+    header.raw_path().len() + fields.sum::<usize>()
 }

@@ -9,6 +9,7 @@
 pub mod capacity;
 pub mod frames;
 pub mod head;
+mod header_budget;
 mod http1;
 mod http2;
 mod refusal;
@@ -31,6 +32,7 @@ use tokio_rustls::server::TlsStream;
 
 use self::capacity::{Capacity, Place};
 use self::head::HeadLimits;
+use self::header_budget::HeaderBudget;
 use self::http2::Http2;
 use self::stream::ClientStream;
 use self::transport::Transport;
@@ -44,6 +46,7 @@ pub struct Door {
     head_limits: HeadLimits,
     trusted_proxies: Vec<IpNet>,
     capacity: Arc<Capacity>,
+    headers: Arc<HeaderBudget>,
 }
 
 impl Door {
@@ -58,6 +61,7 @@ impl Door {
             },
             trusted_proxies: policy.trusted_proxies.clone(),
             capacity: Capacity::new(connections.max, connections.max_per_address),
+            headers: HeaderBudget::new(connections.max_header_bytes_in_all),
             policy: Arc::new(connections.clone()),
         })
     }
@@ -147,7 +151,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> FrontDoor<A> {
             return http1::serve(&self.app, Box::new(stream), &self.door, place, shutdown).await;
         }
         let stream = ClientStream::http2(transport, Arc::clone(&connection), policy.write_pace);
-        let app = Http2::new(Arc::clone(&self.app), connection, Arc::clone(place), Arc::clone(policy));
+        let app = Http2::new(Arc::clone(&self.app), Arc::clone(&self.door), connection, Arc::clone(place));
         Arc::new(app).process_new(Box::new(stream), shutdown).await;
     }
 

@@ -36,7 +36,10 @@ async fn gets_a_certificate(challenge: &str) {
     let file = edge.folder().join(format!("acme/certificates/{HOST}.pem"));
     assert!(ca.vouches_for(&std::fs::read(file).expect("a certificate"), HOST).await);
     assert_ne!(shown(&edge, "localhost").await, shown(&edge, HOST).await);
-    assert_eq!(edge.metric(&format!("edge_acme_orders_total{{host=\"{HOST}\",result=\"issued\"}}")).await, 1.0);
+    assert_eq!(
+        edge.metric(&format!("edge_acme_orders_total{{host=\"{HOST}\",result=\"issued\"}}")).await,
+        1.0
+    );
 }
 
 #[tokio::test]

@@ -79,3 +79,36 @@ async fn a_stopping_edge_lets_waiting_clients_go_and_answers_the_others() {
     assert!(answer.status == 200 && answer.head.contains("connection: close"), "{answer:?}");
     assert!(speaking.ends().await);
 }
+
+#[tokio::test]
+async fn the_headers_of_all_requests_together_have_a_bound() {
+    let edge = Edge::start_with(|config| {
+        config.replace("max_header_bytes_in_all = 6291456", "max_header_bytes_in_all = 40000")
+    })
+    .await;
+    let large = "x".repeat(30_000);
+    let waits = format!(
+        "POST /api/auth/refresh HTTP/1.1\r\nHost: localhost\r\nX-Large: {large}\r\nContent-Length: 5\r\n\r\n"
+    );
+    let mut first = Wire::open(&edge).await;
+    first.send(&waits).await.expect("sent");
+    edge.wait_until("a second one finds no room", async || {
+        let mut second = Wire::open(&edge).await;
+        second.send(&waits).await.expect("sent");
+        // While the first hasn't been read, the second is served: it waits for its body.
+        let answer = tokio::time::timeout(std::time::Duration::from_millis(200), second.answer()).await;
+        matches!(answer, Ok(Some(answer)) if answer.status == 503 && answer.body.contains("/problems/unavailable"))
+    })
+    .await;
+    let mut small = Wire::open(&edge).await;
+    small.send(GOOD).await.expect("sent");
+    assert_eq!(small.answer().await.expect("an answer").status, 200);
+    first.send("hello").await.expect("sent");
+    assert_eq!(first.answer().await.expect("an answer").status, 200);
+    edge.wait_until("its room is given back", async || {
+        let mut next = Wire::open(&edge).await;
+        next.send(format!("{waits}hello")).await.expect("sent");
+        next.answer().await.is_some_and(|answer| answer.status == 200)
+    })
+    .await;
+}
