@@ -17,9 +17,17 @@ const NEEDED: [(&str, &str); 4] = [
     ("redis-server", "redis-server"),
 ];
 
+/// What the tests run beside it: a CA for ACME.
+const TESTED_WITH: [(&str, &str); 1] = [("pebble", "pebble")];
+
 /// Installs what of that is missing.
 pub(crate) fn missing_programs() -> anyhow::Result<()> {
     missing(&NEEDED)
+}
+
+/// Installs what the tests need and don't have.
+pub(crate) fn missing_test_programs() -> anyhow::Result<()> {
+    missing(&[NEEDED.as_slice(), &TESTED_WITH].concat())
 }
 
 /// Installs what is missing of these: programs, and the packages that hold them.

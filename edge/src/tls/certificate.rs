@@ -107,7 +107,7 @@ impl Certificate {
         let Ok(name) = ServerName::try_from(host) else { return false };
         self.key
             .end_entity_cert()
-            .and_then(|leaf| ParsedCertificate::try_from(leaf))
+            .and_then(ParsedCertificate::try_from)
             .and_then(|leaf| verify_server_name(&leaf, &name))
             .is_ok()
     }

@@ -26,11 +26,16 @@ pub(crate) struct Arguments {
 
 /// Runs the steps; the exit code says whether all went well.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    install::missing_programs()?;
+    let steps = steps::to_run(&arguments.steps);
+    if steps.contains(&Step::Tests) {
+        install::missing_test_programs()?;
+    } else {
+        install::missing_programs()?;
+    }
     let toolbox = Toolbox::find()?;
     let skips_fail = std::env::var("CI").is_ok_and(|value| value == "true");
     let mut lines = Vec::new();
-    for step in steps::to_run(&arguments.steps) {
+    for step in steps {
         terminal::say(&format!("\n== {step}"));
         let start = Instant::now();
         let outcome = run_step(step, &toolbox, &lines, skips_fail);
