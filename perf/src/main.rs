@@ -1,11 +1,12 @@
-//! Measurements against a stack that runs already: `perf floods`.
+//! Measurements against a stack that runs already: `perf floods` and `perf handshakes`.
 //!
-//! `main → floods → {h2, http1, connection → target, stack, process, open_files, statistics, table,
+//! `main → {floods, handshakes} → {h2, http1, connection → target, stack, process, open_files, statistics, table,
 //! terminal}`
 
 mod connection;
 mod floods;
 mod h2;
+mod handshakes;
 mod http1;
 mod open_files;
 mod process;
@@ -31,11 +32,14 @@ struct Arguments {
 enum Command {
     /// What well-behaved clients notice, and what the edge spends, while others attack it.
     Floods(floods::Arguments),
+    /// TLS 1.3 handshakes a second and their CPU, full and resumed, of several servers in turns.
+    Handshakes(handshakes::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Floods(arguments) => floods::run(&arguments),
+        Command::Handshakes(arguments) => handshakes::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
