@@ -1,0 +1,51 @@
+//! Measurements against a stack that runs already: `perf floods` and `perf handshakes`.
+//!
+//! `main → {floods, handshakes} → {h2, http1, connection → target, stack, process, open_files, statistics, table,
+//! terminal}`
+
+mod connection;
+mod floods;
+mod h2;
+mod handshakes;
+mod http1;
+mod open_files;
+mod process;
+mod stack;
+mod statistics;
+mod table;
+mod target;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Measures Daemun.
+#[derive(Parser)]
+#[command(bin_name = "cargo run --release -p perf --")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// What well-behaved clients notice, and what the edge spends, while others attack it.
+    Floods(floods::Arguments),
+    /// TLS 1.3 handshakes a second and their CPU, full and resumed, of several servers in turns.
+    Handshakes(handshakes::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Floods(arguments) => floods::run(&arguments),
+        Command::Handshakes(arguments) => handshakes::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::complain(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
