@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::policy::LimitKey;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
@@ -132,6 +134,8 @@ pub(super) struct Server {
 pub(super) struct Limit {
     pub(super) requests: u32,
     pub(super) seconds: u32,
+    #[serde(default)]
+    pub(super) by: LimitKey,
 }
 
 #[derive(Deserialize)]

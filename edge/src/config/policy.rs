@@ -1,5 +1,6 @@
 //! The policy as the rooms use it: every value valid, every reference resolved to an index.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use access_token::Role;
 use http::Method;
 use ipnet::IpNet;
+use serde::Deserialize;
 
 use super::acme::AcmePolicy;
 use super::pattern::Pattern;
@@ -184,6 +186,33 @@ pub struct Limit {
     pub requests: u32,
     /// In how long.
     pub per: Duration,
+    /// Whose they are.
+    pub by: LimitKey,
+}
+
+/// Whose requests a limit counts together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LimitKey {
+    /// Those of one address (IPv6: one /64).
+    #[default]
+    Address,
+    /// Those of one signed-in user.
+    User,
+    /// Those of one user from one address.
+    Both,
+}
+
+impl fmt::Display for Limit {
+    /// `login 10/60s`, with `by user` where it isn't by address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}s", self.name, self.requests, self.per.as_secs())?;
+        match self.by {
+            LimitKey::Address => Ok(()),
+            LimitKey::User => f.write_str(" by user"),
+            LimitKey::Both => f.write_str(" by user and address"),
+        }
+    }
 }
 
 /// What holds for some paths.
@@ -230,6 +259,17 @@ pub enum Target {
 }
 
 impl Route {
+    /// What is asked of a token, in words.
+    pub fn token_words(&self) -> String {
+        let rule = match self.token {
+            TokenRule::None => return "none needed".to_owned(),
+            TokenRule::Optional => "optional",
+            TokenRule::Required => "required",
+        };
+        let roles: Vec<_> = self.roles.iter().map(|role| role.as_str()).collect();
+        if roles.is_empty() { rule.to_owned() } else { format!("{rule}, role {}", roles.join(" or ")) }
+    }
+
     /// Whether the route speaks for this method.
     pub fn has_method(&self, method: &Method) -> bool {
         self.methods.is_empty() || self.methods.contains(method)

@@ -130,7 +130,7 @@ fn limits(
     let mut limits = Vec::new();
     for (name, entry) in named {
         let start = entry.span().start;
-        let file::Limit { requests, seconds } = entry.into_inner();
+        let file::Limit { requests, seconds, by } = entry.into_inner();
         if requests == 0 || seconds == 0 {
             faults.push(
                 places.fault(start, format!("limit `{name}`: `requests` and `seconds` are at least 1")),
@@ -147,7 +147,7 @@ fn limits(
                 format!("limit `{name}`: more than {MAX_REQUESTS_PER_SECOND} requests a second is no limit");
             faults.push(places.fault(start, message));
         }
-        limits.push(Limit { name, requests, per: Duration::from_secs(seconds.into()) });
+        limits.push(Limit { name, requests, per: Duration::from_secs(seconds.into()), by });
     }
     limits
 }

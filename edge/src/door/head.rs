@@ -292,8 +292,8 @@ mod tests {
         assert_eq!(scan(&format!("GET /{}", "x".repeat(200))), Err(Flaw::TargetTooLong));
         assert_eq!(scan(&format!("GET / HTTP/1.1\r\nA: {}", "x".repeat(2000))), Err(Flaw::TooLarge));
         assert_eq!(scan(&format!("GET / HTTP/1.1\r\n{}", "A: b\r\n".repeat(12))), Err(Flaw::TooLarge));
-        assert_eq!(with(&"A: b\r\n".repeat(9).trim_end().to_owned()), Ok(BodyLength::Bytes(0)));
-        assert_eq!(with(&"A: b\r\n".repeat(10).trim_end().to_owned()), Err(Flaw::TooLarge));
+        assert_eq!(with("A: b\r\n".repeat(9).trim_end()), Ok(BodyLength::Bytes(0)));
+        assert_eq!(with("A: b\r\n".repeat(10).trim_end()), Err(Flaw::TooLarge));
         let target = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(101));
         assert_eq!(read(&target), Err(Flaw::TargetTooLong));
     }

@@ -15,7 +15,7 @@ pub use table::{Row, render, rows};
 
 use crate::admission::{Arrival, Known, NotAdmitted, Step, admit};
 use crate::config::{Policy, Route, Target, TokenRule};
-use crate::guards::{Findings, Guard, Guards, KeyStore, ORDER, Verdict};
+use crate::guards::{Findings, Guards, KeyStore, TOKEN_GUARD, Verdict};
 use crate::request::{Bearer, RequestView};
 use crate::routes::{Matched, RouteTable};
 
@@ -109,69 +109,21 @@ fn ask_guards(
     store.store(keys.unwrap_or_default());
     let guards = Guards::new(policy, store);
     let mut findings = Findings::default();
-    for guard in ORDER {
-        let name = name(guard);
-        let is_undecided = guard == Guard::Token
+    for guard in guards.in_order() {
+        let is_undecided = guard.name() == TOKEN_GUARD
             && !has_keys
             && matches!(view.bearer(), Bearer::Token(_))
             && matched.route().token != TokenRule::None;
-        let why = guard_words(guard, policy, view, matched);
+        let why = guard.looks_at(view, matched);
         if is_undecided {
-            report.undecided(
-                name,
-                &format!("{why}; the token is not verified: give its keys with --jwks FILE"),
-            );
+            let why = format!("{why}; the token is not verified: give its keys with --jwks FILE");
+            report.undecided(guard.name(), &why);
             continue;
         }
-        match guards.ask(guard, view, matched, &mut findings) {
-            Verdict::Skipped => report.skipped(name, &why),
-            Verdict::Continue => report.passed(name, &why),
-            Verdict::Respond(refusal) => report.refuse(name, &why, &refusal.problem),
-        }
-    }
-}
-
-fn name(guard: Guard) -> &'static str {
-    match guard {
-        Guard::Allowlist => "allowlist",
-        Guard::RateLimits => "limits",
-        Guard::Origin => "origin",
-        Guard::Token => "token",
-    }
-}
-
-fn guard_words(guard: Guard, policy: &Policy, view: &RequestView<'_>, matched: &Matched<'_>) -> String {
-    let route = matched.route();
-    match guard {
-        Guard::Allowlist => {
-            let lists: Vec<_> = matched.along_the_path().filter_map(|route| route.allow.as_ref()).collect();
-            match lists.is_empty() {
-                true => "no allowlist along the path".to_owned(),
-                false => lists.iter().map(|list| table::networks(list)).collect::<Vec<_>>().join(" and "),
-            }
-        }
-        Guard::RateLimits => {
-            let limits = matched.along_the_path().flat_map(|route| &route.limits);
-            let words: Vec<_> = limits.map(|index| table::limit(&policy.limits[*index])).collect();
-            if words.is_empty() {
-                "no limit along the path".into()
-            } else {
-                format!("one of {}", words.join(", "))
-            }
-        }
-        Guard::Origin if !route.websocket => "not a WebSocket route".to_owned(),
-        Guard::Origin => match view.origin() {
-            Some(Ok(origin)) => format!("Origin {origin}; own: https://{}", view.authority),
-            Some(Err(())) => "the Origin can't be read".to_owned(),
-            None => "no Origin: let in by a token only".to_owned(),
-        },
-        Guard::Token => {
-            let sent = match view.bearer() {
-                Bearer::Absent => "none sent",
-                Bearer::Malformed => "a malformed one sent",
-                Bearer::Token(_) => "one sent",
-            };
-            format!("{}, {sent}", table::token(route))
+        match guard.check(view, matched, &mut findings) {
+            Verdict::Skipped => report.skipped(guard.name(), &why),
+            Verdict::Continue => report.passed(guard.name(), &why),
+            Verdict::Respond(refusal) => report.refuse(guard.name(), &why, &refusal.problem),
         }
     }
 }

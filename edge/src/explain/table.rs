@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::config::{Limit, Policy, Route, Target, TokenRule};
+use crate::config::{Policy, Route, Target};
 use crate::routes::RouteTable;
 
 /// A route with all that holds along its path.
@@ -30,9 +30,9 @@ pub fn rows(policy: &Policy) -> Vec<Row> {
         limits: along
             .iter()
             .flat_map(|route| &route.limits)
-            .map(|index| limit(&policy.limits[*index]))
+            .map(|index| policy.limits[*index].to_string())
             .collect(),
-        token: token(route),
+        token: route.token_words(),
         target: match &route.target {
             Target::Upstream(index) => policy.upstreams[*index].name.clone(),
             Target::Files(folder) => format!("{}/", folder.display()),
@@ -68,23 +68,9 @@ pub(super) fn pattern(route: &Route) -> String {
     }
 }
 
-pub(super) fn networks(list: &[IpNet]) -> String {
+fn networks(list: &[IpNet]) -> String {
     match list.is_empty() {
         true => "nobody".to_owned(),
         false => list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-    }
-}
-
-pub(super) fn limit(limit: &Limit) -> String {
-    format!("{} {}/{}s", limit.name, limit.requests, limit.per.as_secs())
-}
-
-pub(super) fn token(route: &Route) -> String {
-    let roles: Vec<_> = route.roles.iter().map(|role| role.as_str()).collect();
-    match (route.token, roles.is_empty()) {
-        (TokenRule::None, _) => "none".to_owned(),
-        (TokenRule::Optional, _) => "optional".to_owned(),
-        (TokenRule::Required, true) => "required".to_owned(),
-        (TokenRule::Required, false) => format!("required, role {}", roles.join(" or ")),
     }
 }

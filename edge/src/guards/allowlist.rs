@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::Verdict;
+use super::{Findings, Guard, Verdict};
 use crate::problem::Problem;
 use crate::request::RequestView;
 use crate::routes::Matched;
@@ -11,17 +11,28 @@ use crate::routes::Matched;
 #[derive(Debug)]
 pub struct Allowlist;
 
-impl Allowlist {
+impl Guard for Allowlist {
+    fn name(&self) -> &'static str {
+        "allowlist"
+    }
+
     /// 403 unless the client is in every allowlist along the path. An empty list lets nobody in.
-    pub fn check(&self, request: &RequestView<'_>, matched: &Matched<'_>) -> Verdict {
+    fn check(&self, request: &RequestView<'_>, matched: &Matched<'_>, _: &mut Findings) -> Verdict {
         let mut verdict = Verdict::Skipped;
         for networks in matched.along_the_path().filter_map(|route| route.allow.as_ref()) {
             if !networks.iter().any(|network| network.contains(&request.client)) {
-                return Verdict::refuse("allowlist", address_not_allowed());
+                return Verdict::refuse(self.name(), address_not_allowed());
             }
             verdict = Verdict::Continue;
         }
         verdict
+    }
+
+    fn looks_at(&self, _: &RequestView<'_>, matched: &Matched<'_>) -> String {
+        let words = |networks: &Vec<_>| super::join(networks, "nobody");
+        let lists: Vec<_> =
+            matched.along_the_path().filter_map(|route| route.allow.as_ref()).map(words).collect();
+        if lists.is_empty() { "no allowlist along the path".to_owned() } else { lists.join(" and ") }
     }
 }
 

@@ -11,8 +11,8 @@ use http::{HeaderName, HeaderValue};
 
 pub use allowlist::Allowlist;
 pub use origin::OriginGuard;
-pub use rate_limit::{Quota, RATE_LIMIT, RateLimits};
-pub use token::{KeyStore, TokenGuard};
+pub use rate_limit::{AddressLimits, Quota, RATE_LIMIT, RateLimits, UserLimits};
+pub use token::{KeyStore, NAME as TOKEN_GUARD, TokenGuard};
 
 use crate::config::Policy;
 use crate::problem::Problem;
@@ -60,39 +60,43 @@ pub struct Findings {
     pub claims: Option<access_token::Claims>,
 }
 
-/// The guards by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Guard {
-    /// Who may come at all.
-    Allowlist,
-    /// How often; narrow limits before wide ones.
-    RateLimits,
-    /// Which pages may open a WebSocket.
-    Origin,
-    /// Who it is, and in which role.
-    Token,
-}
+/// One guard: a file of its own, and a line in [`Guards::new`].
+pub trait Guard: Send + Sync {
+    /// Its name in answers' logs, metrics and explanations.
+    fn name(&self) -> &'static str;
 
-/// The order in which the guards stand. A refusal charges only the limits that were asked before it.
-pub const ORDER: [Guard; 4] = [Guard::Allowlist, Guard::RateLimits, Guard::Origin, Guard::Token];
+    /// What it decides of a request that has passed all guards before it. What it found out on the way, it leaves in the
+    /// findings.
+    fn check(&self, request: &RequestView<'_>, matched: &Matched<'_>, findings: &mut Findings) -> Verdict;
+
+    /// What it looks at, in words for a person who wants to know why it decides as it does.
+    fn looks_at(&self, request: &RequestView<'_>, matched: &Matched<'_>) -> String;
+}
 
 /// All guards of a policy.
 pub struct Guards {
-    allowlist: Allowlist,
-    rate_limits: RateLimits,
-    token: TokenGuard,
-    origin: OriginGuard,
+    in_order: Vec<Box<dyn Guard>>,
+    rate_limits: Arc<RateLimits>,
 }
 
 impl Guards {
-    /// The guards that a policy asks for; `keys` is kept up to date by the key refresher.
+    /// The guards, in the order in which they stand. A refusal charges only the limits that were asked before it. `keys` is
+    /// kept up to date by the key refresher.
     pub fn new(policy: &Policy, keys: Arc<KeyStore>) -> Self {
-        Self {
-            allowlist: Allowlist,
-            rate_limits: RateLimits::new(&policy.limits),
-            token: TokenGuard::new(&policy.tokens, keys),
-            origin: OriginGuard,
-        }
+        let rate_limits = RateLimits::new(&policy.limits);
+        let in_order: Vec<Box<dyn Guard>> = vec![
+            Box::new(Allowlist),
+            Box::new(AddressLimits(Arc::clone(&rate_limits))),
+            Box::new(OriginGuard),
+            Box::new(TokenGuard::new(&policy.tokens, keys)),
+            Box::new(UserLimits(Arc::clone(&rate_limits))),
+        ];
+        Self { in_order, rate_limits }
+    }
+
+    /// The guards in their order.
+    pub fn in_order(&self) -> impl Iterator<Item = &dyn Guard> {
+        self.in_order.iter().map(AsRef::as_ref)
     }
 
     /// Asks the guards in their order; the first that answers the request ends it.
@@ -102,32 +106,23 @@ impl Guards {
         matched: &Matched<'_>,
         findings: &mut Findings,
     ) -> Verdict {
-        for guard in ORDER {
-            if let Verdict::Respond(refusal) = self.ask(guard, request, matched, findings) {
+        for guard in &self.in_order {
+            if let Verdict::Respond(refusal) = guard.check(request, matched, findings) {
                 return Verdict::Respond(refusal);
             }
         }
         Verdict::Continue
     }
 
-    /// What one guard says to a request.
-    pub fn ask(
-        &self,
-        guard: Guard,
-        request: &RequestView<'_>,
-        matched: &Matched<'_>,
-        findings: &mut Findings,
-    ) -> Verdict {
-        match guard {
-            Guard::Allowlist => self.allowlist.check(request, matched),
-            Guard::RateLimits => self.rate_limits.check(request, matched, &mut findings.quotas),
-            Guard::Origin => self.origin.check(request, matched),
-            Guard::Token => self.token.check(request, matched, &mut findings.claims),
-        }
-    }
-
     /// The rate limits, for their housekeeping.
     pub fn rate_limits(&self) -> &RateLimits {
         &self.rate_limits
+    }
+}
+
+fn join(items: &[impl ToString], none: &str) -> String {
+    match items {
+        [] => none.to_owned(),
+        _ => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     }
 }

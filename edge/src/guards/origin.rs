@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::Verdict;
+use super::{Findings, Guard, Verdict};
 use crate::problem::Problem;
 use crate::request::{Bearer, RequestView};
 use crate::routes::Matched;
@@ -11,23 +11,36 @@ use crate::routes::Matched;
 #[derive(Debug)]
 pub struct OriginGuard;
 
-impl OriginGuard {
+impl Guard for OriginGuard {
+    fn name(&self) -> &'static str {
+        "origin"
+    }
+
     /// Lets this site's own pages and the route's named origins pass; another or `null`: 403. A client without an
     /// Origin is no browser: it comes with a token (checked by the next guard) or gets 401. The verdict is the same
     /// whether or not the request asks for an upgrade.
-    pub fn check(&self, request: &RequestView<'_>, matched: &Matched<'_>) -> Verdict {
+    fn check(&self, request: &RequestView<'_>, matched: &Matched<'_>, _: &mut Findings) -> Verdict {
         let route = matched.route();
         if !route.websocket {
             return Verdict::Skipped;
         }
         match request.origin() {
-            None if request.bearer() == Bearer::Absent => super::token::missing("origin"),
+            None if request.bearer() == Bearer::Absent => super::token::missing(self.name()),
             None => Verdict::Continue,
             Some(Ok(origin)) if is_own(origin, request.authority) => Verdict::Continue,
             Some(Ok(origin)) if route.origins.iter().any(|o| o.eq_ignore_ascii_case(origin)) => {
                 Verdict::Continue
             }
-            Some(_) => Verdict::refuse("origin", foreign()),
+            Some(_) => Verdict::refuse(self.name(), foreign()),
+        }
+    }
+
+    fn looks_at(&self, request: &RequestView<'_>, matched: &Matched<'_>) -> String {
+        match request.origin() {
+            _ if !matched.route().websocket => "not a WebSocket route".to_owned(),
+            Some(Ok(origin)) => format!("Origin {origin}; own: https://{}", request.authority),
+            Some(Err(())) => "the Origin can't be read".to_owned(),
+            None => "no Origin: let in by a token only".to_owned(),
         }
     }
 }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use access_token::{Claims, KeySet, TokenError, Verifier};
+use access_token::{KeySet, TokenError, Verifier};
 use arc_swap::ArcSwap;
 use http::{HeaderValue, StatusCode, header};
 use tokio::sync::Notify;
 
-use super::Verdict;
+use super::{Findings, Guard, Verdict};
 use crate::config::{TokenPolicy, TokenRule};
 use crate::problem::Problem;
 use crate::request::{Bearer, RequestView};
 use crate::routes::Matched;
+
+/// The guard's name.
+pub const NAME: &str = "token";
 
 /// The keys in force. The refresher stores them, the guard reads them, an unknown key id asks for a refresh.
 #[derive(Default)]
@@ -48,15 +51,16 @@ impl TokenGuard {
     pub fn new(policy: &TokenPolicy, keys: Arc<KeyStore>) -> Self {
         Self { verifier: Verifier::new(&policy.issuer, &policy.audience), keys }
     }
+}
+
+impl Guard for TokenGuard {
+    fn name(&self) -> &'static str {
+        NAME
+    }
 
     /// 401 where a token is needed and no valid one is there, or where an optional one is not valid; 403 where its
-    /// role isn't one of the route's. A verified token's claims are left in `claims`.
-    pub fn check(
-        &self,
-        request: &RequestView<'_>,
-        matched: &Matched<'_>,
-        claims: &mut Option<Claims>,
-    ) -> Verdict {
+    /// role isn't one of the route's. A verified token's claims are left in the findings.
+    fn check(&self, request: &RequestView<'_>, matched: &Matched<'_>, findings: &mut Findings) -> Verdict {
         let route = matched.route();
         let bearer = match route.token {
             TokenRule::None => return Verdict::Skipped,
@@ -64,19 +68,19 @@ impl TokenGuard {
             TokenRule::Optional | TokenRule::Required => request.bearer(),
         };
         let token = match bearer {
-            Bearer::Absent => return missing("token"),
+            Bearer::Absent => return missing(NAME),
             Bearer::Malformed => return invalid("Expected one `Authorization: Bearer` field."),
             Bearer::Token(token) => token,
         };
         let keys = self.keys.keys.load();
         if keys.is_empty() {
             // Nobody can be recognised yet; that is our trouble, not the client's.
-            return Verdict::refuse("token", Problem::unavailable());
+            return Verdict::refuse(NAME, Problem::unavailable());
         }
         match self.verifier.verify(&keys, token) {
             Ok(verified) if !route.roles.is_empty() && !route.roles.contains(&verified.role) => wrong_role(),
             Ok(verified) => {
-                *claims = Some(verified);
+                findings.claims = Some(verified);
                 Verdict::Continue
             }
             Err(error) => {
@@ -90,6 +94,15 @@ impl TokenGuard {
             }
         }
     }
+
+    fn looks_at(&self, request: &RequestView<'_>, matched: &Matched<'_>) -> String {
+        let sent = match request.bearer() {
+            Bearer::Absent => "none sent",
+            Bearer::Malformed => "a malformed one sent",
+            Bearer::Token(_) => "one sent",
+        };
+        format!("{}, {sent}", matched.route().token_words())
+    }
 }
 
 /// 401 for a request without a token: no `error` attribute (RFC 6750, section 3).
@@ -100,12 +113,12 @@ pub(super) fn missing(guard: &'static str) -> Verdict {
 
 fn invalid(detail: &str) -> Verdict {
     let challenge = r#"Bearer realm="daemun", error="invalid_token""#;
-    refuse("token", "invalid-token", StatusCode::UNAUTHORIZED, detail, challenge)
+    refuse(NAME, "invalid-token", StatusCode::UNAUTHORIZED, detail, challenge)
 }
 
 fn wrong_role() -> Verdict {
     let challenge = r#"Bearer realm="daemun", error="insufficient_scope""#;
-    refuse("token", "forbidden", StatusCode::FORBIDDEN, "This takes another role.", challenge)
+    refuse(NAME, "forbidden", StatusCode::FORBIDDEN, "This takes another role.", challenge)
 }
 
 fn refuse(

@@ -3,6 +3,7 @@
 use reqwest::StatusCode;
 
 use crate::edge_process::{Edge, problem_of};
+use crate::wire::Wire;
 
 #[tokio::test]
 async fn admin_pages_are_for_allowlisted_addresses_only() {
@@ -135,6 +136,68 @@ async fn a_trusted_proxy_speaks_for_its_client() {
     assert_eq!(ask("127.0.0.1").await, StatusCode::OK);
     assert_eq!(ask("127.0.0.1, 203.0.113.9").await, StatusCode::FORBIDDEN);
     assert_eq!(ask("127.0.0.1, nonsense").await, StatusCode::BAD_REQUEST);
+}
+
+/// What is said of a connection (RFC 9110, section 7.6.1) takes nothing away that the edge adds or has checked.
+#[tokio::test]
+async fn a_client_cannot_name_fields_away() {
+    let edge = Edge::start().await;
+    let token = edge.signer.token(access_token::Role::User);
+    let ask = async |named: &str| {
+        let mut wire = Wire::open(&edge).await;
+        let request = format!(
+            "GET /api/me HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nX-User-Id: admin\r\nX-USER-ID: admin\r\nX_User_Id: admin\r\nConnection: close, {named}\r\n\r\n"
+        );
+        wire.send(request).await.expect("sent");
+        wire.answer().await.expect("an answer").status
+    };
+    // Whom a request is for and from can't be meant for this connection only.
+    for named in ["Host", "X-Forwarded-For", "\"X-Forwarded-For\""] {
+        assert_eq!(ask(named).await, 400, "{named}");
+    }
+    assert!(edge.received().is_empty());
+    assert_eq!(ask("X-Request-Id, X-User-Id").await, 200);
+    let received = edge.received();
+    let headers = &received[0].headers;
+    assert_eq!(headers["x-forwarded-for"], "127.0.0.1");
+    assert_eq!(headers["x-request-id"].len(), 36);
+    assert_eq!(headers["authorization"], format!("Bearer {token}").as_str());
+    assert!(!headers.contains_key("x-user-id") && !headers.contains_key("x_user_id"));
+}
+
+#[tokio::test]
+async fn trusted_hops_are_walked_from_the_right_over_all_lines() {
+    let edge = Edge::start_with(|c| {
+        c.replace("trusted_proxies = []", r#"trusted_proxies = ["127.0.0.7/32", "10.0.0.0/8"]"#)
+    })
+    .await;
+    for (lines, status) in [
+        ("X-Forwarded-For: 127.0.0.1, 10.1.1.1", 200),
+        ("X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-For: 10.1.1.1, 10.2.2.2", 200),
+        ("X-Forwarded-For: ::ffff:127.0.0.1", 200),
+        ("X-Forwarded-For: 127.0.0.1, 203.0.113.9, 10.1.1.1", 403),
+        ("X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-For: 10.1.1.1", 403),
+        ("X-Forwarded-For: 127.0.0.1, , 10.1.1.1", 400),
+        ("X-Forwarded-For: 127.0.0.1:80", 400),
+        ("X-Real-IP: 127.0.0.1", 403),
+        ("Forwarded: for=127.0.0.1", 403),
+    ] {
+        let mut wire = Wire::open_from(&edge, [127, 0, 0, 7]).await;
+        wire.send(format!("GET /admin/ HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n\r\n")).await.expect("sent");
+        assert_eq!(wire.answer().await.expect("an answer").status, status, "{lines}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_split() {
+    let edge = Edge::start().await;
+    for path in ["/%0d%0aSet-Cookie:x", "/a%0aX:y", "/a?b=%0d%0aX:y"] {
+        let mut wire = Wire::new(tokio::net::TcpStream::connect(edge.http).await.expect("a connection"));
+        wire.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await.expect("sent");
+        let answer = wire.answer().await.expect("an answer");
+        assert!(matches!(answer.status, 308 | 400), "{answer:?}");
+        assert!(!answer.head.contains("\r\nset-cookie") && !answer.head.contains("\r\nx:"), "{answer:?}");
+    }
 }
 
 #[tokio::test]

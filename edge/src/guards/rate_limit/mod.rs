@@ -1,33 +1,35 @@
-//! How often a client may come: exact GCRA budgets, keyed by client address.
+//! How often a client may come: exact GCRA budgets, by client address, by user, or by both.
 
+mod budgets;
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::Instant;
 
-use governor::clock::{Clock, DefaultClock};
+use governor::clock::Clock;
 use governor::middleware::StateInformationMiddleware;
-use governor::state::keyed::DashMapStateStore;
 use governor::{Quota as Rate, RateLimiter};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::Verdict;
+use self::budgets::{Budgets, SinceStart, seconds_until};
+use super::{Findings, Guard, Verdict};
 use crate::client_ip::network_key;
-use crate::config::Limit;
+use crate::config::{Limit, LimitKey};
 use crate::problem::Problem;
 use crate::request::RequestView;
 use crate::routes::Matched;
 
-/// Clients that a limit remembers one by one. While it is full, all share [`OVERFLOW_BUCKETS`] budgets instead: memory
-/// stays bounded, at the price that a flood of addresses is felt by others, and that old budgets rest meanwhile.
-const MAX_CLIENTS: usize = 100_000;
-const OVERFLOW_BUCKETS: u64 = 4096;
+/// Clients that a limit remembers one by one: 4 MiB. What becomes of more, `budgets` says.
+const MOST_CLIENTS: usize = 1 << 18;
 
 /// `RateLimit: "login";r=3;t=37`
 pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// `RateLimit-Policy: "login";q=10;w=60`
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-type Limiter = RateLimiter<u64, DashMapStateStore<u64>, DefaultClock, StateInformationMiddleware>;
+type Limiter = RateLimiter<u64, Budgets<SinceStart>, SinceStart, StateInformationMiddleware>;
 
 /// What a limit says about one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,18 +45,53 @@ pub struct Quota {
 /// All limits of a policy, with their clients.
 pub struct RateLimits {
     limits: Vec<LimitState>,
-    clock: DefaultClock,
+    hasher: RandomState,
+    clock: SinceStart,
 }
 
 struct LimitState {
     limit: Limit,
     limiter: Limiter,
-    is_full: AtomicBool,
+}
+
+/// Limits that are known by the address alone, asked before anybody is recognised.
+pub struct AddressLimits(pub Arc<RateLimits>);
+
+/// Limits of users, asked once it is known who it is.
+pub struct UserLimits(pub Arc<RateLimits>);
+
+impl Guard for AddressLimits {
+    fn name(&self) -> &'static str {
+        "limits"
+    }
+
+    fn check(&self, request: &RequestView<'_>, matched: &Matched<'_>, findings: &mut Findings) -> Verdict {
+        self.0.check(&[LimitKey::Address], request, matched, findings)
+    }
+
+    fn looks_at(&self, request: &RequestView<'_>, matched: &Matched<'_>) -> String {
+        self.0.words(&[LimitKey::Address], request, matched)
+    }
+}
+
+impl Guard for UserLimits {
+    fn name(&self) -> &'static str {
+        "user limits"
+    }
+
+    fn check(&self, request: &RequestView<'_>, matched: &Matched<'_>, findings: &mut Findings) -> Verdict {
+        self.0.check(&[LimitKey::User, LimitKey::Both], request, matched, findings)
+    }
+
+    fn looks_at(&self, request: &RequestView<'_>, matched: &Matched<'_>) -> String {
+        self.0.words(&[LimitKey::User, LimitKey::Both], request, matched)
+    }
 }
 
 impl RateLimits {
     /// Fresh budgets for these limits.
-    pub fn new(limits: &[Limit]) -> Self {
+    pub fn new(limits: &[Limit]) -> Arc<Self> {
+        let clock = SinceStart(Instant::now());
         let limits = limits
             .iter()
             .map(|limit| {
@@ -62,42 +99,57 @@ impl RateLimits {
                 let rate = Rate::with_period(limit.per / limit.requests)
                     .expect("a limit's period is above zero")
                     .allow_burst(burst);
-                let limiter = RateLimiter::dashmap(rate).with_middleware::<StateInformationMiddleware>();
-                LimitState { limit: limit.clone(), limiter, is_full: AtomicBool::new(false) }
+                let budgets = Budgets::new(MOST_CLIENTS, clock.clone());
+                let limiter = Limiter::new(rate, budgets, clock.clone());
+                LimitState { limit: limit.clone(), limiter }
             })
             .collect();
-        Self { limits, clock: DefaultClock::default() }
+        Arc::new(Self { limits, hasher: RandomState::new(), clock })
     }
 
-    /// Charges every limit along the path, narrowest first, and stops at the first that refuses: wider ones are
-    /// then not charged. What each said is left in `quotas`.
-    pub fn check(
+    /// Charges every limit of these kinds along the path, narrowest first, and stops at the first that refuses: wider
+    /// ones are then not charged. What each said is left in the findings.
+    fn check(
         &self,
+        kinds: &[LimitKey],
         request: &RequestView<'_>,
         matched: &Matched<'_>,
-        quotas: &mut Vec<Quota>,
+        findings: &mut Findings,
     ) -> Verdict {
-        let client = network_key(request.client);
+        let mut verdict = Verdict::Skipped;
         for index in matched.along_the_path().flat_map(|route| &route.limits) {
+            let by = self.limits[*index].limit.by;
             // Two routes along the path may name the same limit: the request counts in it once.
-            if quotas.iter().any(|quota| quota.limit == *index) {
+            if !kinds.contains(&by) || findings.quotas.iter().any(|quota| quota.limit == *index) {
                 continue;
             }
+            let user = findings.claims.as_ref().map(|claims| claims.sub.as_str());
+            // Who isn't known has no budget of their own: the limits by address have counted the request.
+            let Some(client) = self.key(by, request.client, user) else { continue };
             match self.charge(*index, client) {
-                Ok(quota) => quotas.push(quota),
+                Ok(quota) => findings.quotas.push(quota),
                 Err(quota) => {
-                    quotas.push(quota);
+                    findings.quotas.push(quota);
                     return self.refuse(quota);
                 }
             }
+            verdict = Verdict::Continue;
         }
-        if quotas.is_empty() { Verdict::Skipped } else { Verdict::Continue }
+        verdict
+    }
+
+    /// Nothing in it is a field that the client may choose: the address is the connection's, the user the token's.
+    fn key(&self, by: LimitKey, client: IpAddr, user: Option<&str>) -> Option<u64> {
+        match by {
+            LimitKey::Address => Some(network_key(client)),
+            LimitKey::User => Some(self.hasher.hash_one(user?)),
+            LimitKey::Both => Some(self.hasher.hash_one((user?, network_key(client)))),
+        }
     }
 
     fn charge(&self, index: usize, client: u64) -> Result<Quota, Quota> {
-        let LimitState { limit, limiter, is_full } = &self.limits[index];
-        let key = if is_full.load(Ordering::Relaxed) { overflow_key(client) } else { client };
-        match limiter.check_key(&key) {
+        let LimitState { limit, limiter, .. } = &self.limits[index];
+        match limiter.check_key(&client) {
             Ok(state) => {
                 let remaining = state.remaining_burst_capacity();
                 let spent = u64::from(limit.requests.saturating_sub(remaining));
@@ -105,14 +157,26 @@ impl RateLimits {
                 Ok(Quota { limit: index, remaining, reset_seconds: reset })
             }
             Err(not_until) => {
-                let wait = not_until.wait_time_from(self.clock.now());
-                Err(Quota { limit: index, remaining: 0, reset_seconds: whole_seconds(wait) })
+                let wait = seconds_until(not_until.earliest_possible(), self.clock.now());
+                Err(Quota { limit: index, remaining: 0, reset_seconds: wait })
             }
         }
     }
 
+    fn words(&self, kinds: &[LimitKey], _request: &RequestView<'_>, matched: &Matched<'_>) -> String {
+        let mut names = Vec::new();
+        for index in matched.along_the_path().flat_map(|route| &route.limits) {
+            let limit = &self.limits[*index].limit;
+            let word = limit.to_string();
+            if kinds.contains(&limit.by) && !names.contains(&word) {
+                names.push(word);
+            }
+        }
+        if names.is_empty() { "none along the path".into() } else { format!("one of {}", names.join(", ")) }
+    }
+
     fn refuse(&self, quota: Quota) -> Verdict {
-        let Limit { name, requests, per } = &self.limits[quota.limit].limit;
+        let Limit { name, requests, per, .. } = &self.limits[quota.limit].limit;
         let problem = Problem::new(
             "rate-limited",
             StatusCode::TOO_MANY_REQUESTS,
@@ -127,6 +191,7 @@ impl RateLimits {
             (header::RETRY_AFTER, HeaderValue::from(quota.reset_seconds)),
             (RATE_LIMIT_POLICY, HeaderValue::from_str(&policy).expect("a checked name and two numbers")),
         ];
+        metrics::counter!("edge_limited_total", "limit" => name.clone()).increment(1);
         Verdict::refuse_with("rate-limit", problem, headers)
     }
 
@@ -141,35 +206,27 @@ impl RateLimits {
         (!field.is_empty()).then(|| HeaderValue::from_str(&field).expect("checked names and numbers"))
     }
 
-    /// Forgets clients whose budget is whole again, and notes which limits are full. Call it about once a second,
-    /// off the threads that serve.
+    /// Counts the clients that are remembered, and gives back what a flood of them has left. Call it now and then, off the
+    /// threads that serve.
     pub fn sweep(&self) {
-        for LimitState { limit, limiter, is_full } in &self.limits {
+        for LimitState { limit, limiter } in &self.limits {
             limiter.retain_recent();
-            limiter.shrink_to_fit();
             let clients = limiter.len();
-            is_full.store(clients >= MAX_CLIENTS, Ordering::Relaxed);
             metrics::gauge!("edge_limiter_clients", "limit" => limit.name.clone()).set(clients as f64);
         }
     }
 }
 
-fn overflow_key(client: u64) -> u64 {
-    const OVERFLOW: u64 = 1 << 62;
-    // Fibonacci hashing: neighbouring addresses land in different buckets.
-    OVERFLOW | ((client.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % OVERFLOW_BUCKETS)
-}
-
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_millis().div_ceil(1000).max(1) as u64
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
     use super::*;
 
-    fn limits(requests: u32) -> RateLimits {
-        RateLimits::new(&[Limit { name: "x".into(), requests, per: Duration::from_secs(60) }])
+    fn limits(requests: u32) -> Arc<RateLimits> {
+        let per = Duration::from_secs(60);
+        RateLimits::new(&[Limit { name: "x".into(), requests, per, by: LimitKey::Address }])
     }
 
     #[test]
@@ -207,6 +264,17 @@ mod tests {
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
         assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
+    }
+
+    #[test]
+    fn a_user_is_counted_wherever_they_come_from_and_both_only_from_there() {
+        let limits = limits(10);
+        let (here, there) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let key = |by, client, user| limits.key(by, client, user);
+        assert_eq!(key(LimitKey::User, here, Some("ada")), key(LimitKey::User, there, Some("ada")));
+        assert_ne!(key(LimitKey::User, here, Some("ada")), key(LimitKey::User, here, Some("bob")));
+        assert_ne!(key(LimitKey::Both, here, Some("ada")), key(LimitKey::Both, there, Some("ada")));
+        assert_eq!(key(LimitKey::User, here, None), None);
     }
 
     #[test]
