@@ -64,9 +64,10 @@ pub fn record_memory() {
     }
 }
 
-/// Notes how many connections clients have open.
-pub fn record_connections(open: usize) {
+/// Notes how many connections clients have open, and what they and their requests are taken to take.
+pub fn record_connections(open: usize, taken_bytes: usize) {
     metrics::gauge!("edge_connections").set(open as f64);
+    metrics::gauge!("edge_connections_bytes").set(taken_bytes as f64);
 }
 
 /// Counts an answered request. `route` is the route's pattern, so that labels are as many as the policy has routes.

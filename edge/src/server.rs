@@ -134,7 +134,7 @@ impl BackgroundService for Housekeeper {
                 _ = every.tick() => {
                     self.guards.rate_limits().sweep();
                     metrics::record_memory();
-                    metrics::record_connections(self.door.connections());
+                    metrics::record_connections(self.door.connections(), self.door.taken_bytes());
                     self.prometheus.run_upkeep();
                 }
                 _ = shutdown.changed() => return,

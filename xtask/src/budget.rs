@@ -8,8 +8,6 @@ use crate::workspace;
 
 const KIB: i64 = 1024;
 const MIB: i64 = 1024 * KIB;
-/// What a client's connection over TLS costs the edge while it waits (perf/memory.sh measures it).
-const CONNECTION_KIB: i64 = 14;
 /// What one open chat socket costs a backend, measured with tungstenite's small buffers.
 const SOCKET_KIB: i64 = 6;
 
@@ -48,8 +46,8 @@ fn the_parts_of_each_process_fit_into_its_memory_and_all_into_the_total() {
 
 #[test]
 fn the_edges_connections_fit_into_their_part() {
-    let edge = number(&document("config/edge.toml"), "connections.max") * CONNECTION_KIB * KIB;
-    assert!(edge <= number(&document("config/budget.toml"), "edge.parts.connections") * MIB, "{edge}");
+    let edge = number(&document("config/edge.toml"), "connections.memory_mib");
+    assert_eq!(edge, number(&document("config/budget.toml"), "edge.parts.connections"));
 }
 
 #[test]

@@ -78,6 +78,7 @@ pub(super) enum Challenge {
 #[serde(deny_unknown_fields)]
 pub(super) struct Connections {
     pub(super) max: usize,
+    pub(super) memory_mib: usize,
     pub(super) max_per_address: usize,
     pub(super) handshake_timeout_ms: u64,
     pub(super) header_timeout_ms: u64,
@@ -87,7 +88,6 @@ pub(super) struct Connections {
     pub(super) write_timeout_ms: u64,
     pub(super) write_bytes_per_second: u64,
     pub(super) max_header_bytes: usize,
-    pub(super) max_header_bytes_in_all: usize,
     pub(super) max_header_fields: usize,
     pub(super) max_target_bytes: usize,
     pub(super) max_body_bytes: u64,

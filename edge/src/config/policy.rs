@@ -90,6 +90,8 @@ pub struct CertificateFiles {
 pub struct ConnectionPolicy {
     /// Open at once. While there are as many, the one that has waited longest for a request makes room.
     pub max: usize,
+    /// What connections and their requests may take together: `door::capacity` says what each counts for.
+    pub memory_bytes: usize,
     /// Of one address (IPv6: of one /64); trusted proxies may have more.
     pub max_per_address: usize,
     /// For the TLS handshake.
@@ -104,8 +106,6 @@ pub struct ConnectionPolicy {
     pub write_pace: Pace,
     /// A request's header, with its request line.
     pub max_header_bytes: usize,
-    /// The headers of all requests that are being served, together.
-    pub max_header_bytes_in_all: usize,
     /// The lines of a header.
     pub max_header_fields: usize,
     /// A path with its query.

@@ -89,6 +89,7 @@ pub(super) fn connections(
     let file = entry.into_inner();
     let sizes = [
         ("max", file.max as u64),
+        ("memory_mib", file.memory_mib as u64),
         ("max_per_address", file.max_per_address as u64),
         ("handshake_timeout_ms", file.handshake_timeout_ms),
         ("header_timeout_ms", file.header_timeout_ms),
@@ -98,7 +99,6 @@ pub(super) fn connections(
         ("write_timeout_ms", file.write_timeout_ms),
         ("write_bytes_per_second", file.write_bytes_per_second),
         ("max_header_bytes", file.max_header_bytes as u64),
-        ("max_header_bytes_in_all", file.max_header_bytes_in_all as u64),
         ("max_header_fields", file.max_header_fields as u64),
         ("max_target_bytes", file.max_target_bytes as u64),
         ("max_streams", file.max_streams.into()),
@@ -114,11 +114,9 @@ pub(super) fn connections(
     if file.max_target_bytes > file.max_header_bytes {
         faults.push(places.fault(start, "`max_target_bytes` is above `max_header_bytes`"));
     }
-    if file.max_header_bytes > file.max_header_bytes_in_all {
-        faults.push(places.fault(start, "`max_header_bytes` is above `max_header_bytes_in_all`"));
-    }
     ConnectionPolicy {
         max: file.max,
+        memory_bytes: file.memory_mib.saturating_mul(1024 * 1024),
         max_per_address: file.max_per_address,
         handshake_timeout: Duration::from_millis(file.handshake_timeout_ms),
         header_timeout: Duration::from_millis(file.header_timeout_ms),
@@ -126,7 +124,6 @@ pub(super) fn connections(
         body_pace: pace(file.body_timeout_ms, file.body_bytes_per_second),
         write_pace: pace(file.write_timeout_ms, file.write_bytes_per_second),
         max_header_bytes: file.max_header_bytes,
-        max_header_bytes_in_all: file.max_header_bytes_in_all,
         max_header_fields: file.max_header_fields,
         max_target_bytes: file.max_target_bytes,
         max_body_bytes: file.max_body_bytes,

@@ -7,9 +7,8 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use tokio::time::timeout;
 
-use super::capacity::Place;
+use super::capacity::{Full, Place};
 use super::head::{self, BodyLength, HeadScanner};
-use super::header_budget::HeaderShare;
 use super::stream::ClientStream;
 use super::{Door, refusal};
 use crate::connection::{self, Served};
@@ -22,8 +21,7 @@ const MOST_REQUESTS: u32 = 10_000;
 struct Next {
     /// Header and body; `u64::MAX` where only its chunks say.
     bytes: u64,
-    /// Its header's part of what all may weigh.
-    _share: HeaderShare,
+    header_bytes: usize,
 }
 
 /// Why there is no next request.
@@ -51,9 +49,11 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
                 return refusal::refuse(&mut stream, place.client(), &problem).await;
             }
         };
-        if !place.begin_request() {
-            return;
-        }
+        let _at_work = match place.begin_request(request.header_bytes) {
+            Ok(at_work) => at_work,
+            Err(Full::GivenAway) => return,
+            Err(_) => return refusal::refuse(&mut stream, place.client(), &Problem::unavailable()).await,
+        };
         stream.allow(request.bytes);
         let served = Served { connection: Arc::clone(stream.connection()), ..Served::default() };
         let mut session = ServerSession::new_http1(stream);
@@ -62,7 +62,6 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
         session.set_keepalive_reuses_remaining(Some(left));
         let answered =
             connection::serve(served, door.policy.body_pace, app.process_new_http(session, shutdown)).await;
-        place.end_request();
         let Some(reused) = answered.flatten() else { return };
         let (transport, _settings) = reused.consume();
         stream = transport.into_any().downcast().expect("Pingora gives back the stream that it was given");
@@ -110,13 +109,11 @@ async fn read_head(stream: &mut ClientStream, door: &Door) -> Result<Next, NoReq
             may_skip &= stream.early().is_empty();
             if let Some(length) = scanner.scan(stream.early(), &door.head_limits).map_err(refused)? {
                 let body = head::check(&stream.early()[..length], &door.head_limits).map_err(refused)?;
-                let share = door.headers.take(length);
                 let bytes = match body {
                     BodyLength::Bytes(bytes) => length as u64 + bytes,
                     BodyLength::Chunked => u64::MAX,
                 };
-                let share = share.ok_or_else(|| NoRequest::Refused(Problem::unavailable()))?;
-                return Ok(Next { bytes, _share: share });
+                return Ok(Next { bytes, header_bytes: length });
             }
         }
         match stream.read_early().await {

@@ -46,18 +46,14 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
         mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        let Some(_share) = self.door.headers.take(weight(&session)) else {
+        let Ok(_at_work) = self.place.begin_request(weight(&session)) else {
             // An answer would have to wait for whoever doesn't take answers.
             session.shutdown().await;
             return None;
         };
-        if !self.place.begin_request() {
-            return None;
-        }
         let served = Served { connection: Arc::clone(&self.connection), ..Served::default() };
         let request = self.app.process_new_http(session, shutdown);
         connection::serve(served, self.door.policy.body_pace, request).await;
-        self.place.end_request();
         None
     }
 

