@@ -1,6 +1,6 @@
 //! How many connections there are, in all and of one address, and what they and their requests take. A full house turns
-//! nobody away who asks for little: those who only wait make room, who have waited longest first; where nobody waits, the
-//! connection with the most requests at once does.
+//! nobody away who asks for little: who asks for very much at once makes room, then those who only wait, longest first, then
+//! who asks for much.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -20,6 +20,8 @@ pub const REQUEST_BYTES: usize = 27 * 1024;
 const ROOM: usize = 64;
 /// Whoever has fewer requests at once is never let go for the sake of others.
 const MANY_REQUESTS: usize = 16;
+/// Whoever has as many goes before those that only wait: a browser comes to a few dozen.
+const TOO_MANY_REQUESTS: usize = 64;
 
 /// The places of a listener.
 #[derive(Debug)]
@@ -170,21 +172,29 @@ impl Capacity {
         if going > 0 && taken.places.len() - going < self.bounds.connections && !self.lacks(0) {
             return true;
         }
+        let busiest = busiest.filter(|(_, shared)| !asking.is_some_and(|asking| Arc::ptr_eq(asking, shared)));
+        let let_busiest_go = |least| {
+            let goes = busiest.is_some_and(|(_, shared)| shared.let_go_if(|requests| requests >= least));
+            metrics::counter!("edge_connections_evicted_total", "was" => "busy").increment(goes.into());
+            goes
+        };
+        // Where a request asks, it is requests that take the room.
+        (asking.is_some() && let_busiest_go(TOO_MANY_REQUESTS))
+            || self.let_waiting_go(waiting)
+            || let_busiest_go(MANY_REQUESTS)
+    }
+
+    fn let_waiting_go(&self, mut waiting: Vec<(Instant, &Arc<Shared>)>) -> bool {
         let count = (self.bounds.connections / ROOM).max(1).min(waiting.len());
-        if count > 0 {
-            waiting.select_nth_unstable_by_key(count - 1, |(since, _)| *since);
-            // One that has begun to work meanwhile stays.
-            let let_go =
-                waiting[..count].iter().filter(|(_, shared)| shared.let_go_if(|requests| requests == 0));
-            metrics::counter!("edge_connections_evicted_total", "was" => "waiting")
-                .increment(let_go.count() as u64);
-            return true;
+        if count == 0 {
+            return false;
         }
-        let is_let_go = busiest
-            .filter(|(_, shared)| !asking.is_some_and(|asking| Arc::ptr_eq(asking, shared)))
-            .is_some_and(|(_, shared)| shared.let_go_if(|requests| requests >= MANY_REQUESTS));
-        metrics::counter!("edge_connections_evicted_total", "was" => "busy").increment(is_let_go.into());
-        is_let_go
+        waiting.select_nth_unstable_by_key(count - 1, |(since, _)| *since);
+        // One that has begun to work meanwhile stays.
+        let let_go = waiting[..count].iter().filter(|(_, shared)| shared.let_go_if(|requests| requests == 0));
+        metrics::counter!("edge_connections_evicted_total", "was" => "waiting")
+            .increment(let_go.count() as u64);
+        true
     }
 }
 
