@@ -71,13 +71,13 @@ impl Files {
 
     fn make_leaf(&self, now: SystemTime) -> anyhow::Result<()> {
         let ca_key = KeyPair::from_pem(&fs::read_to_string(&self.ca_key)?)?;
-        let ca = fs::read_to_string(&self.ca)?;
         // Of the CA, only its name, its key and the key's uses go into what it signs: all are the same each time.
         let issuer = Issuer::new(ca_params(now), ca_key);
         let key = KeyPair::generate()?;
-        let chain = format!("{}{ca}", leaf_params(now)?.signed_by(&key, &issuer)?.pem());
+        // Not the CA with it: whoever trusts it has it (RFC 8446, section 4.4.2).
+        let leaf = leaf_params(now)?.signed_by(&key, &issuer)?.pem();
         state_dir::write_private(&self.leaf_key, key.serialize_pem().as_bytes())?;
-        state_dir::write_private(&self.leaf, chain.as_bytes())
+        state_dir::write_private(&self.leaf, leaf.as_bytes())
     }
 }
 
