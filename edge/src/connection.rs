@@ -29,17 +29,28 @@ pub struct Connection {
     /// The name that the client asked for when it connected; `None` without TLS, or when it asked for an address.
     pub server_name: Option<String>,
     is_tunnel: AtomicBool,
+    is_request_read: AtomicBool,
 }
 
 impl Connection {
     /// A connection to this name.
     pub fn new(server_name: Option<String>) -> Self {
-        Self { server_name, is_tunnel: AtomicBool::new(false) }
+        Self { server_name, ..Self::default() }
     }
 
     /// From now on all bytes pass, in both directions: the protocol was switched (RFC 9110, section 7.8).
     pub fn open_tunnel(&self) {
         self.is_tunnel.store(true, Ordering::Release);
+    }
+
+    /// Whether the request that is being served has been read to its end: what comes now is another's.
+    pub fn is_request_read(&self) -> bool {
+        self.is_request_read.load(Ordering::Acquire)
+    }
+
+    /// Notes that it has, or that another begins.
+    pub fn set_request_read(&self, is_read: bool) {
+        self.is_request_read.store(is_read, Ordering::Release);
     }
 
     /// Whether it is a tunnel now.
@@ -53,13 +64,18 @@ pub fn current() -> Served {
     CURRENT.try_with(Clone::clone).unwrap_or_default()
 }
 
-/// Runs a request to its end, or drops it (`None`) when its body comes too slowly.
+/// Runs a request to its end, or drops it (`None`) when its body comes too slowly; that is counted here, as nobody else
+/// hears of it.
 pub async fn serve<T>(served: Served, pace: Pace, request: impl Future<Output = T>) -> Option<T> {
     let body = Arc::clone(&served.body);
     tokio::select! {
         biased;
         answer = CURRENT.scope(served, request) => Some(answer),
-        () = body.is_late(pace) => None,
+        () = body.is_late(pace) => {
+            metrics::counter!("edge_refusals_total", "guard" => "body-pace").increment(1);
+            tracing::info!(target: "access", refused_by = "body-pace", received_bytes = body.received_bytes());
+            None
+        }
     }
 }
 

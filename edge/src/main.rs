@@ -92,7 +92,9 @@ fn obey(command: Command) -> anyhow::Result<()> {
 fn run(config: &Path) -> anyhow::Result<()> {
     // Pingora reports a client that went away as an error of ours; the access log has it.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new("info,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=off")
+        EnvFilter::new(
+            "info,pingora_core=warn,pingora_core::apps=off,pingora_proxy=warn,pingora_load_balancing=off",
+        )
     });
     // A full disk must not end the edge.
     let builder = tracing_subscriber::fmt().log_internal_errors(false);

@@ -5,6 +5,9 @@ use std::time::Instant;
 
 const PREFACE_LEN: u32 = 24;
 const HEADER_LEN: usize = 9;
+const HEADERS: u8 = 0x1;
+const CONTINUATION: u8 = 0x9;
+const END_HEADERS: u8 = 0x4;
 
 /// What a client may spend at once, and again each second. A browser that leaves a page cancels dozens of requests.
 const BURST: f64 = 2000.0;
@@ -26,12 +29,27 @@ pub struct FrameMeter {
     header_len: usize,
     left: f64,
     refilled: Instant,
+    /// Whether a whole frame has come.
+    has_begun: bool,
+    /// Whether a header is being sent: its last frame hasn't begun.
+    is_in_header: bool,
+    /// Whether the frame that is passing belongs to one.
+    is_header_frame: bool,
 }
 
 impl FrameMeter {
     /// The meter of a connection that begins now.
     pub fn new(now: Instant) -> Self {
-        Self { skip: PREFACE_LEN, header: [0; HEADER_LEN], header_len: 0, left: BURST, refilled: now }
+        Self {
+            skip: PREFACE_LEN,
+            header: [0; HEADER_LEN],
+            header_len: 0,
+            left: BURST,
+            refilled: now,
+            has_begun: false,
+            is_in_header: false,
+            is_header_frame: false,
+        }
     }
 
     /// Looks at bytes that the client has sent, in any pieces.
@@ -52,9 +70,19 @@ impl FrameMeter {
                 let [high, middle, low, kind, flags, ..] = self.header;
                 self.skip = u32::from_be_bytes([0, high, middle, low]);
                 self.left -= cost(kind, flags, self.skip);
+                self.has_begun = true;
+                self.is_header_frame = matches!(kind, HEADERS | CONTINUATION);
+                if self.is_header_frame {
+                    self.is_in_header = flags & END_HEADERS == 0;
+                }
             }
         }
         if self.left < 0.0 { Err(Flood) } else { Ok(()) }
+    }
+
+    /// Whether the client has begun something that it must not take its time with: the connection, or a header.
+    pub fn is_owed_more(&self) -> bool {
+        !self.has_begun || self.is_in_header || (self.is_header_frame && self.skip > 0)
     }
 
     /// Notes bytes that were sent to the client.
@@ -69,8 +97,8 @@ fn cost(kind: u8, flags: u8, length: u32) -> f64 {
     const END_STREAM: u8 = 0x1;
     match kind {
         0x0 if length == 0 && flags & END_STREAM == 0 => 1.0,
-        0x0 | 0x1 => 0.0,
-        0x3 | 0x9 => 10.0,
+        0x0 | HEADERS => 0.0,
+        0x3 | CONTINUATION => 10.0,
         _ => 1.0,
     }
 }
@@ -123,6 +151,23 @@ mod tests {
             let update = frame(0x8, 0, &[0; 4]);
             meter.receive(&update, later).expect("who downloads may acknowledge");
         }
+    }
+
+    #[test]
+    fn a_header_is_owed_until_its_last_byte() {
+        let now = Instant::now();
+        let mut meter = FrameMeter::new(now);
+        let mut owed = |bytes: &[u8]| {
+            meter.receive(bytes, now).expect("no flood");
+            meter.is_owed_more()
+        };
+        assert!(owed(&[0; 20]) && owed(&[0; 4]), "the preface, and a first frame");
+        assert!(!owed(&frame(0x4, 0, &[])));
+        let headers = frame(HEADERS, 0, &[0; 10]);
+        assert!(owed(&headers[..12]) && owed(&headers[12..]), "no END_HEADERS");
+        let last = frame(CONTINUATION, END_HEADERS, &[0; 10]);
+        assert!(owed(&last[..18]) && !owed(&last[18..]));
+        assert!(!owed(&frame(0x0, 0, &[0; 10])[..12]), "data has a pace of its own");
     }
 
     proptest! {

@@ -7,12 +7,12 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use tokio::time::timeout;
 
-use super::capacity::{Full, Place};
+use super::Door;
+use super::capacity::{Full, Place, weight};
 use super::head::{self, BodyLength, HeadScanner};
-use super::stream::ClientStream;
-use super::{Door, refusal};
+use super::refusal::{self, Refusal};
+use super::stream::{ClientStream, READ_BYTES};
 use crate::connection::{self, Served};
-use crate::problem::Problem;
 
 /// Requests on one connection; then its memory is given back.
 const MOST_REQUESTS: u32 = 10_000;
@@ -21,7 +21,8 @@ const MOST_REQUESTS: u32 = 10_000;
 struct Next {
     /// Header and body; `u64::MAX` where only its chunks say.
     bytes: u64,
-    header_bytes: usize,
+    /// What it counts for.
+    weight: usize,
 }
 
 /// Why there is no next request.
@@ -29,7 +30,7 @@ enum NoRequest {
     /// The client is gone, or had nothing to say.
     Gone,
     /// It is told why.
-    Refused(Problem),
+    Refused(Refusal),
 }
 
 /// Serves a connection to its end.
@@ -37,23 +38,24 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
     app: &Arc<A>,
     mut stream: Box<ClientStream>,
     door: &Door,
-    place: &Place,
+    place: &Arc<Place>,
     shutdown: &ShutdownWatch,
 ) {
     for left in (0..MOST_REQUESTS).rev() {
         let is_first = left == MOST_REQUESTS - 1;
-        let request = match next_request(&mut stream, door, is_first, shutdown).await {
+        let request = match next_request(&mut stream, door, place, is_first, shutdown).await {
             Ok(request) => request,
             Err(NoRequest::Gone) => return stream.close().await,
             Err(NoRequest::Refused(problem)) => {
                 return refusal::refuse(&mut stream, place.client(), &problem).await;
             }
         };
-        let _at_work = match place.begin_request(request.header_bytes) {
+        let _at_work = match place.begin_request(request.weight) {
             Ok(at_work) => at_work,
             Err(Full::GivenAway) => return,
-            Err(_) => return refusal::refuse(&mut stream, place.client(), &Problem::unavailable()).await,
+            Err(_) => return refusal::refuse(&mut stream, place.client(), &Refusal::Full).await,
         };
+        stream.connection().set_request_read(false);
         stream.allow(request.bytes);
         let served = Served { connection: Arc::clone(stream.connection()), ..Served::default() };
         let mut session = ServerSession::new_http1(stream);
@@ -72,6 +74,7 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
 async fn next_request(
     stream: &mut ClientStream,
     door: &Door,
+    place: &Arc<Place>,
     is_first: bool,
     shutdown: &ShutdownWatch,
 ) -> Result<Next, NoRequest> {
@@ -89,16 +92,18 @@ async fn next_request(
             _ = shutdown.wait_for(|is_shutting_down| *is_shutting_down) => return Err(NoRequest::Gone),
         }
     }
-    match timeout(policy.header_timeout, read_head(stream, door)).await {
+    match timeout(policy.header_timeout, read_head(stream, door, place)).await {
         Ok(read) => read,
-        Err(_) => Err(NoRequest::Refused(refusal::too_slow())),
+        Err(_) => Err(NoRequest::Refused(Refusal::TooSlow)),
     }
 }
 
-async fn read_head(stream: &mut ClientStream, door: &Door) -> Result<Next, NoRequest> {
-    let refused = |flaw| NoRequest::Refused(refusal::problem_of(flaw));
+async fn read_head(stream: &mut ClientStream, door: &Door, place: &Arc<Place>) -> Result<Next, NoRequest> {
+    let refused = |flaw| NoRequest::Refused(Refusal::Flaw(flaw));
     let mut scanner = HeadScanner::default();
     let mut may_skip = true;
+    // A long header counts before it is whole: else thousands of clients could each keep most of one here.
+    let mut held = None;
     loop {
         // An empty line before a request is forgiven, once (RFC 9112, section 2.2).
         if may_skip && stream.early().starts_with(b"\r\n") {
@@ -109,12 +114,17 @@ async fn read_head(stream: &mut ClientStream, door: &Door) -> Result<Next, NoReq
             may_skip &= stream.early().is_empty();
             if let Some(length) = scanner.scan(stream.early(), &door.head_limits).map_err(refused)? {
                 let body = head::check(&stream.early()[..length], &door.head_limits).map_err(refused)?;
-                let bytes = match body {
-                    BodyLength::Bytes(bytes) => length as u64 + bytes,
-                    BodyLength::Chunked => u64::MAX,
-                };
-                return Ok(Next { bytes, header_bytes: length });
+                return Ok(match body {
+                    BodyLength::Bytes(bytes) => {
+                        Next { bytes: length as u64 + bytes, weight: weight(length, Some(bytes)) }
+                    }
+                    BodyLength::Chunked => Next { bytes: u64::MAX, weight: weight(length, None) },
+                });
             }
+        }
+        if held.is_none() && stream.early().len() > READ_BYTES {
+            let most = door.head_limits.bytes;
+            held = Some(place.hold(most).map_err(|_| NoRequest::Refused(Refusal::Full))?);
         }
         match stream.read_early().await {
             Ok(1..) => {}

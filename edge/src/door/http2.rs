@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http::header;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::ShutdownWatch;
 
 use super::Door;
-use super::capacity::Place;
+use super::capacity::{Place, weight};
 use crate::connection::{self, Connection, Served};
 
 /// What is written of an answer before the client has taken it, for each request.
@@ -46,9 +47,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
         mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        let Ok(_at_work) = self.place.begin_request(weight(&session)) else {
-            // An answer would have to wait for whoever doesn't take answers.
-            session.shutdown().await;
+        let Ok(_at_work) = self.place.begin_request(weight_of(&mut session)) else {
+            // An answer would have to wait for whoever doesn't take answers. Refused like this, it may be tried again.
+            metrics::counter!("edge_refusals_total", "guard" => "capacity").increment(1);
+            session.shutdown_with_reason(h2::Reason::REFUSED_STREAM);
             return None;
         };
         let served = Served { connection: Arc::clone(&self.connection), ..Served::default() };
@@ -74,9 +76,13 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
     }
 }
 
-fn weight(session: &ServerSession) -> usize {
+fn weight_of(session: &mut ServerSession) -> usize {
+    let has_body = !session.is_body_done();
     let header = session.req_header();
     let fields =
         header.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
-    header.raw_path().len() + fields.sum::<usize>()
+    let header_bytes = header.raw_path().len() + fields.sum::<usize>();
+    let length =
+        header.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    weight(header_bytes, if has_body { length } else { Some(0) })
 }

@@ -33,7 +33,7 @@ use self::capacity::{Bounds, Capacity, Place};
 use self::head::HeadLimits;
 use self::http2::Http2;
 use self::stream::ClientStream;
-use self::transport::Transport;
+use self::transport::{Socket, Transport};
 use crate::client_ip::network_key;
 use crate::config::{ConnectionPolicy, Policy};
 use crate::connection::Connection;
@@ -141,7 +141,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> FrontDoor<A> {
             return http1::serve(&self.app, Box::new(stream), &self.door, place, shutdown).await;
         };
         // On the heap: what it takes is given back when it is done.
-        let Some(secured) = Box::pin(self.handshake(tls, socket)).await else { return };
+        let Some(secured) = Box::pin(self.handshake(tls, socket, place)).await else { return };
         let session = secured.get_ref().1;
         let connection = Arc::new(Connection::new(session.server_name().map(str::to_owned)));
         let is_http2 = match session.alpn_protocol() {
@@ -155,19 +155,26 @@ impl<A: HttpServerApp + Send + Sync + 'static> FrontDoor<A> {
             let stream = ClientStream::http1(transport, connection, policy.write_pace);
             return http1::serve(&self.app, Box::new(stream), &self.door, place, shutdown).await;
         }
-        let stream = ClientStream::http2(transport, Arc::clone(&connection), policy.write_pace);
+        let (pace, patience) = (policy.write_pace, policy.header_timeout);
+        let stream = ClientStream::http2(transport, Arc::clone(&connection), pace, patience);
         let app = Http2::new(Arc::clone(&self.app), Arc::clone(&self.door), connection, Arc::clone(place));
         Arc::new(app).process_new(Box::new(stream), shutdown).await;
     }
 
-    async fn handshake(&self, tls: &TlsAcceptor, socket: Stream) -> Option<TlsStream<Stream>> {
+    async fn handshake(
+        &self,
+        tls: &TlsAcceptor,
+        socket: Stream,
+        place: &Arc<Place>,
+    ) -> Option<TlsStream<Socket>> {
         let count = |result| metrics::counter!("edge_handshakes_total", "result" => result).increment(1);
-        match timeout(self.door.policy.handshake_timeout, tls.accept(socket)).await {
-            Ok(Ok(secured)) => {
+        match timeout(self.door.policy.handshake_timeout, tls.accept(Socket::new(socket, place))).await {
+            Ok(Ok(mut secured)) => {
                 count(match secured.get_ref().1.handshake_kind() {
                     Some(HandshakeKind::Resumed) => "resumed",
                     _ => "full",
                 });
+                secured.get_mut().0.lift_bound();
                 Some(secured)
             }
             // Scanners fail all day; each line would be theirs.

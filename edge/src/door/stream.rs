@@ -18,7 +18,7 @@ use pingora::protocols::{
     UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep};
 
 use super::frames::FrameMeter;
 use super::stall::Stall;
@@ -27,7 +27,7 @@ use crate::config::Pace;
 use crate::connection::Connection;
 
 /// Read at once of a header; more than most have.
-const READ_BYTES: usize = 2048;
+pub(super) const READ_BYTES: usize = 2048;
 /// What a client still sends after its answer is thrown away for so long, and so much of it, before the connection is
 /// closed: closed at once, the answer could be lost with it (RFC 9112, section 9.6).
 const LINGER: Duration = Duration::from_secs(1);
@@ -40,6 +40,7 @@ pub(super) struct ClientStream {
     connection: Arc<Connection>,
     protocol: Protocol,
     stall: Stall,
+    closing: Closing,
 }
 
 #[derive(Debug)]
@@ -50,20 +51,41 @@ enum Protocol {
         /// Bytes that belong to the request that is being served.
         allowed: u64,
     },
-    Http2(FrameMeter),
+    Http2 {
+        meter: FrameMeter,
+        /// For what the client has begun and must not take its time with.
+        patience: Duration,
+        due: Option<Pin<Box<Sleep>>>,
+    },
+}
+
+/// How far a goodbye has come.
+#[derive(Debug, Default)]
+enum Closing {
+    #[default]
+    No,
+    Goodbye(Pin<Box<Sleep>>),
+    /// So many bytes more are heard out.
+    Lingering(Pin<Box<Sleep>>, usize),
 }
 
 impl ClientStream {
     /// An HTTP/1 connection; nothing of it is handed on before [`Self::allow`].
     pub(super) fn http1(transport: Transport, connection: Arc<Connection>, write_pace: Pace) -> Self {
         let protocol = Protocol::Http1 { early: BytesMut::new(), allowed: 0 };
-        Self { transport, connection, protocol, stall: Stall::new(write_pace) }
+        Self { transport, connection, protocol, stall: Stall::new(write_pace), closing: Closing::No }
     }
 
-    /// An HTTP/2 connection.
-    pub(super) fn http2(transport: Transport, connection: Arc<Connection>, write_pace: Pace) -> Self {
-        let protocol = Protocol::Http2(FrameMeter::new(std::time::Instant::now()));
-        Self { transport, connection, protocol, stall: Stall::new(write_pace) }
+    /// An HTTP/2 connection, which may take so long for its beginning and for each header.
+    pub(super) fn http2(
+        transport: Transport,
+        connection: Arc<Connection>,
+        write_pace: Pace,
+        patience: Duration,
+    ) -> Self {
+        let meter = FrameMeter::new(std::time::Instant::now());
+        let protocol = Protocol::Http2 { meter, patience, due: None };
+        Self { transport, connection, protocol, stall: Stall::new(write_pace), closing: Closing::No }
     }
 
     pub(super) fn connection(&self) -> &Arc<Connection> {
@@ -74,7 +96,7 @@ impl ClientStream {
     pub(super) fn early(&self) -> &[u8] {
         match &self.protocol {
             Protocol::Http1 { early, .. } => early,
-            Protocol::Http2(_) => &[],
+            Protocol::Http2 { .. } => &[],
         }
     }
 
@@ -100,20 +122,8 @@ impl ClientStream {
 
     /// Says goodbye, and hears the client out for a moment.
     pub(super) async fn close(&mut self) {
-        let _ = timeout(LINGER, async {
-            self.transport.shutdown().await?;
-            let mut left = LINGER_BYTES;
-            let mut scrap = BytesMut::new();
-            while left > 0 {
-                match poll_fn(|cx| poll_early(&mut self.transport, &mut scrap, cx)).await? {
-                    0 => break,
-                    bytes => left = left.saturating_sub(bytes),
-                }
-                scrap.clear();
-            }
-            Result::Ok(())
-        })
-        .await;
+        // It is as gone when this fails.
+        let _ = AsyncWriteExt::shutdown(self).await;
     }
 }
 
@@ -121,19 +131,26 @@ impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let Self { transport, connection, protocol, .. } = self.get_mut();
         match protocol {
-            Protocol::Http2(meter) => {
+            Protocol::Http2 { meter, patience, due } => {
                 let before = buf.filled().len();
-                ready!(Pin::new(transport).poll_read(cx, buf))?;
+                let read = Pin::new(transport).poll_read(cx, buf);
                 let received = &buf.filled()[before..];
-                let verdict = meter.receive(received, std::time::Instant::now());
-                Poll::Ready(verdict.map_err(|flood| {
+                if let Err(flood) = meter.receive(received, std::time::Instant::now()) {
                     metrics::counter!("edge_floods_total").increment(1);
-                    Error::new(ErrorKind::InvalidData, flood)
-                }))
+                    return Poll::Ready(Err(Error::new(ErrorKind::InvalidData, flood)));
+                }
+                if !meter.is_owed_more() {
+                    *due = None;
+                } else if due.get_or_insert_with(|| Box::pin(sleep(*patience))).as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+                }
+                read
             }
             Protocol::Http1 { early, allowed } => {
                 if connection.is_tunnel() {
                     *allowed = u64::MAX;
+                } else if connection.is_request_read() {
+                    *allowed = 0;
                 }
                 if *allowed == 0 {
                     return poll_end(transport, early, cx);
@@ -159,7 +176,12 @@ fn read_allowed(
     let most = buf.remaining().min(usize::try_from(allowed).unwrap_or(usize::MAX));
     if !early.is_empty() {
         let read = most.min(early.len());
-        buf.put_slice(&early.split_to(read));
+        buf.put_slice(&early[..read]);
+        early.advance(read);
+        if early.is_empty() {
+            // A connection that waits keeps no memory of what it once sent.
+            *early = BytesMut::new();
+        }
         return Poll::Ready(Ok(read));
     }
     if most == buf.remaining() {
@@ -232,15 +254,40 @@ impl AsyncWrite for ClientStream {
         flushed
     }
 
+    /// Says goodbye, then hears the client out: closed while it is still sending, the connection would be reset, and the
+    /// answer lost with it.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let Self { transport, stall, .. } = self.get_mut();
-        stall.watch(cx, |cx| Pin::new(transport).poll_shutdown(cx))
+        let Self { transport, protocol, closing, .. } = self.get_mut();
+        loop {
+            match closing {
+                Closing::No => *closing = Closing::Goodbye(Box::pin(sleep(LINGER))),
+                Closing::Goodbye(due) => {
+                    if due.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+                    }
+                    ready!(Pin::new(&mut *transport).poll_shutdown(cx))?;
+                    if matches!(protocol, Protocol::Http2 { .. }) {
+                        return Poll::Ready(Ok(()));
+                    }
+                    *closing = Closing::Lingering(Box::pin(sleep(LINGER)), LINGER_BYTES);
+                }
+                Closing::Lingering(due, left) => {
+                    if *left == 0 || due.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    match ready!(poll_early(transport, &mut BytesMut::new(), cx)) {
+                        Ok(bytes @ 1..) => *left = left.saturating_sub(bytes),
+                        Ok(0) | Err(_) => return Poll::Ready(Ok(())),
+                    }
+                }
+            }
+        }
     }
 }
 
 fn note_written(protocol: &mut Protocol, stall: &mut Stall, bytes: usize) {
     stall.progress(bytes);
-    if let Protocol::Http2(meter) = protocol {
+    if let Protocol::Http2 { meter, .. } = protocol {
         meter.send(bytes);
     }
 }
@@ -262,7 +309,7 @@ impl Ssl for ClientStream {
     fn selected_alpn_proto(&self) -> Option<ALPN> {
         Some(match self.protocol {
             Protocol::Http1 { .. } => ALPN::H1,
-            Protocol::Http2(_) => ALPN::H2,
+            Protocol::Http2 { .. } => ALPN::H2,
         })
     }
 }

@@ -1,12 +1,90 @@
 //! A client's connection below HTTP: TCP, with or without TLS.
 
-use std::io::Result;
+use std::io::{ErrorKind, Result};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
+
+use super::capacity::{Held, Place};
+
+/// What a handshake takes of most clients. One that sends more counts for what rustls may keep of it: a message that isn't
+/// whole, or the first record behind it.
+const HANDSHAKE_BYTES: usize = 8 * 1024;
+const LONG_HANDSHAKE_BYTES: usize = 40 * 1024;
+
+/// A socket of which so many bytes may be read, until the bound is lifted.
+#[derive(Debug)]
+pub(super) struct Socket {
+    socket: Stream,
+    left: usize,
+    place: Option<Arc<Place>>,
+    held: Option<Held>,
+}
+
+impl Socket {
+    /// With the bound of a handshake.
+    pub(super) fn new(socket: Stream, place: &Arc<Place>) -> Self {
+        Self { socket, left: HANDSHAKE_BYTES, place: Some(Arc::clone(place)), held: None }
+    }
+
+    /// From now on all is read.
+    pub(super) fn lift_bound(&mut self) {
+        self.left = usize::MAX;
+        (self.place, self.held) = (None, None);
+    }
+
+    fn extend_bound(&mut self) -> Result<()> {
+        let room = self.place.take().and_then(|place| place.hold(LONG_HANDSHAKE_BYTES).ok());
+        self.held = Some(room.ok_or(ErrorKind::OutOfMemory)?);
+        self.left = LONG_HANDSHAKE_BYTES;
+        Ok(())
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        let this = self.get_mut();
+        if this.left == 0 {
+            this.extend_bound()?;
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.socket).poll_read(cx, buf))?;
+        if this.left != usize::MAX {
+            this.left = this.left.saturating_sub(buf.filled().len() - before);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[std::io::IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}
 
 /// One of both.
 #[derive(Debug)]
@@ -14,7 +92,7 @@ pub(super) enum Transport {
     /// TCP
     Plain(Stream),
     /// TLS over TCP
-    Tls(Box<TlsStream<Stream>>),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Transport {
@@ -22,7 +100,7 @@ impl Transport {
     pub(super) fn socket(&self) -> &Stream {
         match self {
             Self::Plain(socket) => socket,
-            Self::Tls(tls) => tls.get_ref().0,
+            Self::Tls(tls) => &tls.get_ref().0.socket,
         }
     }
 }

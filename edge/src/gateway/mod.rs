@@ -192,6 +192,7 @@ impl ProxyHttp for Gateway {
         watch.receive(body.as_ref().map_or(0, Bytes::len));
         if end_of_stream {
             watch.end();
+            context.served.connection.set_request_read(true);
         }
         let is_tunnel = context.served.connection.is_tunnel();
         if !is_tunnel && watch.received_bytes() > self.policy.connections.max_body_bytes {

@@ -59,7 +59,8 @@ impl BackgroundService for Reloader {
                 return tracing::error!(%error, "SIGHUP can't be listened to; certificates stay as they are");
             }
         };
-        let mut seen = self.stamps();
+        // What has changed since the edge began to start is read at the first look.
+        let mut seen = Vec::new();
         let (mut rotated, mut warned) = (Instant::now(), None::<Instant>);
         let mut look = tokio::time::interval(LOOK);
         loop {

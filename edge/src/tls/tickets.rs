@@ -2,7 +2,7 @@
 //! same file. rustls' own keys die with the process.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,28 +46,37 @@ impl Tickets {
     }
 
     /// Takes over the keys that another edge has made, makes a new one when the newest is old, and forgets those that no
-    /// ticket is valid with any more. Blocks on the file's lock.
+    /// ticket is valid with any more. Blocks on the file's lock. Where the file fails, the keys change all the same, and
+    /// are this process's own.
     pub fn rotate(&self, now: SystemTime) -> io::Result<()> {
-        let Some(path) = &self.file else {
-            let mut keys: Vec<Key> = self.keys.load().iter().map(Key::copy).collect();
-            self.renew(&mut keys, now)?;
-            self.keys.store(Arc::new(keys));
-            return Ok(());
+        let shared = self.file.as_deref().map(|file| self.rotate_file(file, now)).transpose();
+        let (keys, result) = match shared {
+            Ok(Some(keys)) => (keys, Ok(())),
+            Ok(None) | Err(_) => {
+                let mut keys: Vec<Key> = self.keys.load().iter().map(Key::copy).collect();
+                self.renew(&mut keys, now)?;
+                (keys, shared.map(drop))
+            }
         };
-        let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        self.keys.store(Arc::new(keys));
+        result
+    }
+
+    fn rotate_file(&self, file: &Path, now: SystemTime) -> io::Result<Vec<Key>> {
         // Edges that share the file must not each make a key.
-        file.lock()?;
-        let mut text = String::new();
-        file.read_to_string(&mut text)?;
-        // A line that a crash has cut off is skipped.
+        let lock = private(&file.with_extension("lock"))?;
+        lock.lock()?;
+        let text = match std::fs::read(file) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error),
+        };
         let mut keys: Vec<Key> = text.lines().filter_map(Key::parse).collect();
         keys.sort_by_key(|key| std::cmp::Reverse(key.made));
         if self.renew(&mut keys, now)? {
-            write(&mut file, &keys)?;
+            write(file, &keys)?;
         }
-        self.keys.store(Arc::new(keys));
-        Ok(())
+        Ok(keys)
     }
 
     /// Whether anything was changed.
@@ -92,12 +101,23 @@ impl Tickets {
     }
 }
 
-fn write(file: &mut File, keys: &[Key]) -> io::Result<()> {
+/// Puts a new file in the old one's place: nobody reads half of it, and a full disk leaves the old one.
+fn write(file: &Path, keys: &[Key]) -> io::Result<()> {
     let text: String = keys.iter().map(Key::line).collect();
-    file.rewind()?;
-    file.set_len(0)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_data()
+    let unfinished = file.with_extension("unfinished");
+    match std::fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut new = private(&unfinished)?;
+    new.write_all(text.as_bytes())?;
+    new.sync_data()?;
+    std::fs::rename(&unfinished, file)
+}
+
+/// A file of its owner's alone.
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 impl Key {
@@ -209,6 +229,19 @@ mod tests {
             assert!(tickets.decrypt(&ticket).is_none());
             assert!(tickets.keys.load().len() <= 2);
         }
+    }
+
+    #[test]
+    fn where_the_file_fails_keys_change_all_the_same() {
+        let (folder, file) = file();
+        let tickets = Tickets::open(Some(&file)).expect("a file");
+        let ticket = tickets.encrypt(b"session").expect("a ticket");
+        drop(folder);
+        let now = SystemTime::now();
+        assert!(tickets.rotate(now + ROTATION).is_err());
+        assert_ne!(tickets.encrypt(b"x").expect("a ticket")[..NAME_LEN], ticket[..NAME_LEN]);
+        assert!(tickets.rotate(now + 2 * ROTATION).is_err());
+        assert!(tickets.decrypt(&ticket).is_none());
     }
 
     #[test]

@@ -65,6 +65,24 @@ async fn a_header_that_trickles_is_answered_with_408() {
 }
 
 #[tokio::test]
+async fn http_2_has_the_same_deadline_for_its_beginning_and_each_header() {
+    let edge = impatient().await;
+    for preface in ["", "PRI * HTTP/2.0\r\n\r\nSM\r\n"] {
+        let stream = edge.dial(edge.tls_client(&["h2"]), "localhost", HERE).await.expect("TLS");
+        let mut wire = Wire::new(stream);
+        wire.send(preface).await.expect("sent");
+        // The server's own settings may come first.
+        wire.rest().await;
+    }
+    let mut http2 = Http2Wire::open(&edge, HERE).await;
+    let whole = frame(HEADERS, END_HEADERS | 1, 1, &request("GET", "/api/vendors", &[]));
+    http2.send(&whole).await.expect("sent");
+    assert_eq!(http2.outcome(1).await, Outcome::Answered(200));
+    http2.send(&whole[..20]).await.expect("sent");
+    while http2.next().await.is_some() {}
+}
+
+#[tokio::test]
 async fn a_second_header_has_the_same_deadline_and_waiting_for_it_another() {
     let edge = impatient().await;
     let good = "GET /api/vendors HTTP/1.1\r\nHost: localhost\r\n\r\n";

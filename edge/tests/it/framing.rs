@@ -152,6 +152,47 @@ async fn good_bodies_arrive_one_after_the_other_however_they_are_sent() {
 }
 
 #[tokio::test]
+async fn a_request_behind_chunks_waits_for_its_turn() {
+    let edge = Edge::start().await;
+    let chunked = post("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n");
+    let mut wire = Wire::open(&edge).await;
+    for _ in 0..20 {
+        wire.send(&chunked).await.expect("sent");
+        // Whether or not the chunks have been read by now.
+        wire.send(&GOOD[..30]).await.expect("sent");
+        let answer = wire.answer().await.expect("an answer");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        wire = if answer.head.contains("connection: close") || wire.send(&GOOD[30..]).await.is_err() {
+            Wire::open(&edge).await
+        } else {
+            match wire.answer().await {
+                Some(answer) => {
+                    assert_eq!(answer.status, 200, "{answer:?}");
+                    wire
+                }
+                None => Wire::open(&edge).await,
+            }
+        };
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_still_sending_gets_its_refusal() {
+    let edge = Edge::start().await;
+    let body = "x".repeat(200_000);
+    for (request, status) in [
+        (format!("POST /api/me HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n{body}"), 401),
+        (format!("POST /api/me HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2, 3\r\n\r\n{body}"), 400),
+        (post("Content-Length: 2000000", &body), 413),
+    ] {
+        let mut wire = Wire::open(&edge).await;
+        // All of it is taken, though nobody wants it: a reset could overtake the answer.
+        wire.send(&request).await.expect("sent");
+        assert_eq!(wire.answer().await.expect("an answer").status, status);
+    }
+}
+
+#[tokio::test]
 async fn what_follows_a_refused_body_is_no_request() {
     let edge = Edge::start().await;
     let mut wire = Wire::open_from(&edge, [127, 0, 0, 2]).await;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -16,8 +16,14 @@ pub const CONNECTION_BYTES: usize = 14 * 1024;
 /// Measured with 10,000 of them.
 pub const REQUEST_BYTES: usize = 27 * 1024;
 
+/// What a body may keep for each of its bytes, up to a bound: Pingora's buffer, and its copy for another try.
+const BODY_COPIES: usize = 2;
+const MOST_BODY_BYTES: usize = 64 * 1024;
+
 /// So many make room at once, as a part of all: looking for them costs a walk over all.
 const ROOM: usize = 64;
+/// Where that walk has found nobody, it isn't made again for so long.
+const NOBODY: Duration = Duration::from_millis(10);
 /// Whoever has fewer requests at once is never let go for the sake of others.
 const MANY_REQUESTS: usize = 16;
 /// Whoever has as many goes before those that only wait: a browser comes to a few dozen.
@@ -45,8 +51,17 @@ pub struct Bounds {
 #[derive(Debug, Default)]
 struct Taken {
     places: HashMap<u64, Arc<Shared>>,
-    by_share: HashMap<u64, usize>,
+    by_share: HashMap<u64, Arc<Share>>,
     next: u64,
+    /// Nobody can go before this.
+    nobody_until: Option<Instant>,
+}
+
+/// What one address has.
+#[derive(Debug, Default)]
+struct Share {
+    connections: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 /// Why there is no room.
@@ -80,15 +95,28 @@ pub struct Place {
     capacity: Arc<Capacity>,
     number: u64,
     client: IpAddr,
-    share: Option<u64>,
+    share: Option<(u64, Arc<Share>)>,
     shared: Arc<Shared>,
 }
 
 /// A request at work on a place, until it is dropped.
 #[derive(Debug)]
-pub struct AtWork<'a> {
-    place: &'a Place,
+pub struct AtWork {
+    place: Arc<Place>,
+    _held: Held,
+}
+
+/// Bytes that are taken for a place, until it is dropped.
+#[derive(Debug)]
+pub struct Held {
+    place: Arc<Place>,
     bytes: usize,
+}
+
+/// What a request with a header and a body of so many bytes counts for; of a body nobody may have said how long it is.
+pub fn weight(header_bytes: usize, body_bytes: Option<u64>) -> usize {
+    let body = body_bytes.map_or(MOST_BODY_BYTES, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    REQUEST_BYTES + header_bytes + BODY_COPIES * body.min(MOST_BODY_BYTES)
 }
 
 #[derive(Debug)]
@@ -114,24 +142,46 @@ impl Capacity {
     /// A place for a connection of this client, of its share; `None`: it may have as many as it wants.
     pub fn take(self: &Arc<Self>, client: IpAddr, share: Option<u64>) -> Result<Place, Full> {
         let mut taken = lock(&self.taken);
-        let of_share = share.map_or(0, |share| taken.by_share.get(&share).copied().unwrap_or(0));
-        if of_share >= self.bounds.of_one_share {
+        let share = share.map(|key| (key, Arc::clone(taken.by_share.entry(key).or_default())));
+        let result = self.take_in(&mut taken, client, share.clone());
+        if result.is_err() {
+            taken.forget(share.as_ref());
+        }
+        result
+    }
+
+    fn take_in(
+        self: &Arc<Self>,
+        taken: &mut Taken,
+        client: IpAddr,
+        share: Option<(u64, Arc<Share>)>,
+    ) -> Result<Place, Full> {
+        if share.as_ref().is_some_and(|(_, share)| {
+            share.connections.load(Ordering::Relaxed) >= self.bounds.of_one_share
+                || share.bytes.load(Ordering::Relaxed) + CONNECTION_BYTES > self.share_bytes()
+        }) {
             return Err(Full::Address);
         }
         let is_full = taken.places.len() >= self.bounds.connections || self.lacks(CONNECTION_BYTES);
-        if is_full && !self.make_room(&taken, None) {
+        if is_full && !self.make_room(taken, None) {
             return Err(Full::Everywhere);
         }
         self.taken_bytes.fetch_add(CONNECTION_BYTES, Ordering::Relaxed);
+        if let Some((_, share)) = &share {
+            share.connections.fetch_add(1, Ordering::Relaxed);
+            share.bytes.fetch_add(CONNECTION_BYTES, Ordering::Relaxed);
+        }
         let number = taken.next;
         taken.next += 1;
         let state = State { at_work: 0, waiting_since: Instant::now(), must_go: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), must_go: Notify::new() });
         taken.places.insert(number, Arc::clone(&shared));
-        if let Some(share) = share {
-            *taken.by_share.entry(share).or_insert(0) += 1;
-        }
         Ok(Place { capacity: Arc::clone(self), number, client, share, shared })
+    }
+
+    /// What one address may have of all: a browser's neighbours have the rest.
+    fn share_bytes(&self) -> usize {
+        self.bounds.bytes / 4 * 3
     }
 
     /// Connections that are open.
@@ -154,14 +204,24 @@ impl Capacity {
     }
 
     /// Whether there is room in an instant: some are going already, or must go now. Who asks isn't let go for its own sake.
-    fn make_room(&self, taken: &Taken, asking: Option<&Arc<Shared>>) -> bool {
-        let mut going = 0;
+    fn make_room(&self, taken: &mut Taken, asking: Option<&Arc<Shared>>) -> bool {
+        let now = Instant::now();
+        if taken.nobody_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        let (mut going, mut going_bytes) = (0, 0);
         let mut waiting = Vec::new();
         let mut busiest: Option<(usize, &Arc<Shared>)> = None;
+        let mut asking_for = 0;
         for shared in taken.places.values() {
             let state = lock(&shared.state);
+            let is_asking = asking.is_some_and(|asking| Arc::ptr_eq(asking, shared));
             match (state.must_go, state.at_work) {
-                (true, _) => going += 1,
+                (true, requests) => {
+                    going += 1;
+                    going_bytes += CONNECTION_BYTES + requests * REQUEST_BYTES;
+                }
+                (false, requests) if is_asking => asking_for = requests,
                 (false, 0) => waiting.push((state.waiting_since, shared)),
                 (false, requests) if busiest.is_none_or(|(most, _)| requests > most) => {
                     busiest = Some((requests, shared));
@@ -169,19 +229,28 @@ impl Capacity {
                 _ => {}
             }
         }
-        if going > 0 && taken.places.len() - going < self.bounds.connections && !self.lacks(0) {
+        let left = self.taken_bytes().saturating_sub(going_bytes);
+        if going > 0 && taken.places.len() - going < self.bounds.connections && left <= self.bounds.bytes {
             return true;
         }
-        let busiest = busiest.filter(|(_, shared)| !asking.is_some_and(|asking| Arc::ptr_eq(asking, shared)));
+        // Who has very much already isn't given what others have.
+        if asking_for > TOO_MANY_REQUESTS {
+            return false;
+        }
         let let_busiest_go = |least| {
             let goes = busiest.is_some_and(|(_, shared)| shared.let_go_if(|requests| requests >= least));
             metrics::counter!("edge_connections_evicted_total", "was" => "busy").increment(goes.into());
             goes
         };
         // Where a request asks, it is requests that take the room.
-        (asking.is_some() && let_busiest_go(TOO_MANY_REQUESTS))
+        let goes = (asking.is_some() && let_busiest_go(TOO_MANY_REQUESTS))
             || self.let_waiting_go(waiting)
-            || let_busiest_go(MANY_REQUESTS)
+            || let_busiest_go(MANY_REQUESTS);
+        // For another, who asks now might have had to go.
+        if !goes && asking_for < MANY_REQUESTS {
+            taken.nobody_until = Some(now + NOBODY);
+        }
+        goes
     }
 
     fn let_waiting_go(&self, mut waiting: Vec<(Instant, &Arc<Shared>)>) -> bool {
@@ -216,9 +285,8 @@ impl Place {
         self.client
     }
 
-    /// A request has come in whole, with a header of so many bytes.
-    pub fn begin_request(&self, header_bytes: usize) -> Result<AtWork<'_>, Full> {
-        let bytes = REQUEST_BYTES + header_bytes;
+    /// A request has come in whole; what it counts for, [`weight`] says.
+    pub fn begin_request(self: &Arc<Self>, bytes: usize) -> Result<AtWork, Full> {
         {
             // At work before room is made: it must not be its own place that is given away as one that waits.
             let mut state = lock(&self.shared.state);
@@ -227,12 +295,28 @@ impl Place {
             }
             state.at_work += 1;
         }
-        let at_work = AtWork { place: self, bytes };
-        let before = self.capacity.taken_bytes.fetch_add(bytes, Ordering::Relaxed);
+        match self.hold(bytes) {
+            Ok(held) => Ok(AtWork { place: Arc::clone(self), _held: held }),
+            Err(full) => {
+                self.end_work();
+                Err(full)
+            }
+        }
+    }
+
+    /// Takes bytes for a while.
+    pub fn hold(self: &Arc<Self>, bytes: usize) -> Result<Held, Full> {
         let capacity = &self.capacity;
+        let before = capacity.taken_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let of_share =
+            self.share.as_ref().map_or(0, |(_, share)| share.bytes.fetch_add(bytes, Ordering::Relaxed));
+        let held = Held { place: Arc::clone(self), bytes };
+        if of_share + bytes > capacity.share_bytes() {
+            return Err(Full::Address);
+        }
         let fits = before + bytes <= capacity.bounds.bytes;
-        if fits || capacity.make_room(&lock(&capacity.taken), Some(&self.shared)) {
-            return Ok(at_work);
+        if fits || capacity.make_room(&mut lock(&capacity.taken), Some(&self.shared)) {
+            return Ok(held);
         }
         Err(Full::Everywhere)
     }
@@ -241,28 +325,50 @@ impl Place {
     pub async fn given_away(&self) {
         self.shared.must_go.notified().await;
     }
-}
 
-impl Drop for AtWork<'_> {
-    fn drop(&mut self) {
-        self.place.capacity.taken_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        let mut state = lock(&self.place.shared.state);
+    fn end_work(&self) {
+        let mut state = lock(&self.shared.state);
         state.at_work -= 1;
         state.waiting_since = Instant::now();
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.place.end_work();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.place.capacity.taken_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        if let Some((_, share)) = &self.place.share {
+            share.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.capacity.taken_bytes.fetch_sub(CONNECTION_BYTES, Ordering::Relaxed);
+        if let Some((_, share)) = &self.share {
+            share.connections.fetch_sub(1, Ordering::Relaxed);
+            share.bytes.fetch_sub(CONNECTION_BYTES, Ordering::Relaxed);
+        }
         let mut taken = lock(&self.capacity.taken);
         taken.places.remove(&self.number);
-        let Some(share) = self.share else { return };
-        if let Some(count) = taken.by_share.get_mut(&share) {
-            *count -= 1;
-            if *count == 0 {
-                taken.by_share.remove(&share);
-            }
+        taken.nobody_until = None;
+        taken.forget(self.share.as_ref());
+    }
+}
+
+impl Taken {
+    /// Addresses without a connection aren't remembered.
+    fn forget(&mut self, share: Option<&(u64, Arc<Share>)>) {
+        if let Some((key, share)) = share
+            && share.connections.load(Ordering::Relaxed) == 0
+        {
+            self.by_share.remove(key);
         }
     }
 }
@@ -273,100 +379,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn house(connections: usize, of_one_share: usize) -> Arc<Capacity> {
-        Capacity::new(Bounds { connections, of_one_share, bytes: usize::MAX })
-    }
-
-    fn take(capacity: &Arc<Capacity>, share: Option<u64>) -> Result<Place, Full> {
-        capacity.take([127, 0, 0, 1].into(), share)
-    }
-
-    fn must_go(place: &Place) -> bool {
-        lock(&place.shared.state).must_go
-    }
-
-    #[test]
-    fn an_address_has_no_more_than_its_share_and_gets_it_back() {
-        let capacity = house(10, 2);
-        let first = take(&capacity, Some(1)).expect("a place");
-        let _second = take(&capacity, Some(1)).expect("a place");
-        assert_eq!(take(&capacity, Some(1)).err(), Some(Full::Address));
-        assert!(take(&capacity, Some(2)).is_ok());
-        drop(first);
-        assert!(take(&capacity, Some(1)).is_ok());
-        assert_eq!((capacity.len(), capacity.taken_bytes()), (1, CONNECTION_BYTES));
-        assert_eq!(lock(&capacity.taken).by_share.len(), 1);
-    }
-
-    #[test]
-    fn an_address_without_a_share_has_only_the_bound_of_all() {
-        let capacity = house(5, 2);
-        let places: Vec<_> = (0..5).map(|_| take(&capacity, None).expect("a place")).collect();
-        let _work: Vec<_> = places.iter().map(|place| place.begin_request(0).expect("work")).collect();
-        assert_eq!(take(&capacity, None).err(), Some(Full::Everywhere));
-    }
-
-    #[test]
-    fn who_has_waited_longest_makes_room_and_who_works_stays() {
-        let capacity = house(3, 3);
-        let [works, waits, waits_less] = [1, 2, 3].map(|address| {
-            std::thread::sleep(Duration::from_millis(2));
-            take(&capacity, Some(address)).expect("a place")
-        });
-        let _work = works.begin_request(0).expect("work");
-        let newcomer = take(&capacity, Some(4)).expect("a place");
-        assert!(must_go(&waits) && !must_go(&works) && !must_go(&waits_less) && !must_go(&newcomer));
-        assert_eq!(waits.begin_request(0).err(), Some(Full::GivenAway));
-        // While that one is going, its place is the newcomer's: the next one needs another.
-        let another = take(&capacity, Some(5)).expect("a place");
-        assert!(must_go(&waits_less) && !must_go(&another));
-    }
-
-    #[test]
-    fn a_house_full_of_work_turns_away() {
-        let capacity = house(2, 2);
-        let places = [1, 2].map(|address| take(&capacity, Some(address)).expect("a place"));
-        let mut work: Vec<_> = places.iter().map(|place| place.begin_request(0).expect("work")).collect();
-        assert_eq!(take(&capacity, Some(3)).err(), Some(Full::Everywhere));
-        work.pop();
-        assert!(take(&capacity, Some(3)).is_ok());
-    }
-
-    #[test]
-    fn requests_take_the_room_of_those_who_wait_and_then_of_who_asks_for_most() {
-        let bytes = 3 * CONNECTION_BYTES + 21 * REQUEST_BYTES;
-        let capacity = Capacity::new(Bounds { connections: 100, of_one_share: 100, bytes });
-        let [greedy, modest, waits] =
-            [1, 2, 3].map(|address| take(&capacity, Some(address)).expect("a place"));
-        let work: Vec<_> = (0..20).map(|_| greedy.begin_request(0).expect("work")).collect();
-        let _modest = modest.begin_request(0).expect("work");
-        assert!(![&greedy, &modest, &waits].map(must_go).contains(&true));
-        let _more = modest.begin_request(0).expect("room is made");
-        assert!(must_go(&waits) && !must_go(&greedy));
-        drop(waits);
-        assert_eq!(greedy.begin_request(0).err(), Some(Full::Everywhere), "not for its own sake");
-        let _even_more = modest.begin_request(0).expect("room is made");
-        assert!(must_go(&greedy) && !must_go(&modest));
-        drop(work);
-        drop(greedy);
-        assert!(modest.begin_request(0).is_ok() && !must_go(&modest));
-    }
-
-    #[test]
-    fn a_request_that_finds_no_room_is_not_at_work() {
-        let capacity = Capacity::new(Bounds {
-            connections: 9,
-            of_one_share: 9,
-            bytes: CONNECTION_BYTES + REQUEST_BYTES,
-        });
-        let place = take(&capacity, None).expect("a place");
-        assert_eq!(place.begin_request(1).err(), Some(Full::Everywhere));
-        assert_eq!((capacity.taken_bytes(), lock(&place.shared.state).at_work), (CONNECTION_BYTES, 0));
-        assert!(place.begin_request(0).is_ok());
-    }
-}
+mod tests;
