@@ -62,6 +62,7 @@ impl AccessTokens {
             role,
             iat,
             exp: iat + self.0.life.as_secs(),
+            nbf: None,
             jti: Uuid::now_v7().to_string(),
         };
         let mut header = Header::new(Algorithm::EdDSA);

@@ -268,6 +268,7 @@ impl Signer {
             role,
             iat: now,
             exp: now + 900,
+            nbf: None,
             jti: "token".into(),
         };
         change(&mut header, &mut claims);
