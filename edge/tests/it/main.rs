@@ -22,6 +22,7 @@ mod revocations;
 mod signer;
 mod tidy;
 mod tls;
+mod token_keys;
 mod tokens;
 mod websocket;
 mod wire;
