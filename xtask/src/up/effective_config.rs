@@ -280,7 +280,12 @@ mod tests {
         let (config, folder) = shipped(0);
         let folder = folder.path().canonicalize().expect("it is there");
         assert_eq!(config.database().expect("a database"), format!("sqlite:{}/daemun.db", folder.display()));
-        assert!(!config.edge.to_string().contains("\"../"), "{}", config.edge);
+        let edge = config.edge.to_string();
+        let relative = edge.lines().find(|line| !line.starts_with('#') && line.contains("\"../"));
+        assert_eq!(relative, None);
+        // The edge learns revocations from this stack's Redis.
+        assert!(edge.contains("redis = \"redis://127.0.0.1:6399\""), "{edge}");
+        assert!(edge.contains(&format!("\"{}/secrets/redis-password\"", folder.display())), "{edge}");
     }
 
     #[test]
