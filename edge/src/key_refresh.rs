@@ -9,14 +9,16 @@ use access_token::KeySet;
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::Policy;
 use crate::guards::KeyStore;
 use crate::upstream::Probe;
 
-/// Until the first keys are there, and at most this often on behalf of unknown key ids: a flood of invented ids
-/// costs the backends one request each second.
-const RETRY: Duration = Duration::from_secs(1);
+/// Between two fetches at least. A token that names an unknown key is cause to fetch at once, if the last time is so long
+/// ago, else as soon as it is: a flood of invented ids costs the backends one request each second, and delays a real new
+/// key by no more than that.
+const BETWEEN: Duration = Duration::from_secs(1);
 
 /// Reads the key set from whichever server answers; the last good one stays in force when none does.
 pub struct KeyRefresher {
@@ -46,6 +48,7 @@ impl KeyRefresher {
                 Ok(document) => match KeySet::from_jwks(&document) {
                     Ok(keys) => {
                         metrics::gauge!("edge_token_keys").set(keys.len() as f64);
+                        metrics::gauge!("edge_token_key_source_up").set(1.0);
                         self.keys.store(keys);
                         return true;
                     }
@@ -55,6 +58,7 @@ impl KeyRefresher {
             }
         }
         metrics::counter!("edge_token_key_refresh_failures_total").increment(1);
+        metrics::gauge!("edge_token_key_source_up").set(0.0);
         false
     }
 }
@@ -63,12 +67,12 @@ impl KeyRefresher {
 impl BackgroundService for KeyRefresher {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         loop {
-            let refreshed = self.refresh().await;
-            let pause = if refreshed { self.every } else { RETRY };
+            let began = Instant::now();
+            let pause = if self.refresh().await { self.every } else { BETWEEN };
             let next = async {
                 tokio::select! {
-                    () = tokio::time::sleep(pause) => {}
-                    () = self.keys.unknown_key_seen() => tokio::time::sleep(RETRY.min(pause)).await,
+                    () = sleep(pause) => {}
+                    () = self.keys.unknown_key_seen() => sleep_until(began + BETWEEN).await,
                 }
             };
             tokio::select! {

@@ -6,13 +6,15 @@
 //! main      → server, explain, healthcheck, config
 //! explain   → admission, config, routes, guards, request, problem
 //! healthcheck → upstream, config
-//! server    → acme, door, gateway, admin, redirect, tls, key_refresh, upstream, guards, metrics, config
+//! server    → acme, door, gateway, admin, redirect, tls, key_refresh, revocation_feed, upstream, guards, metrics,
+//!             config
 //! door      → connection, client_ip, problem, config
 //! gateway   → admission, context, target, request, routes, guards, upstream, files, headers, problem, access_log,
 //!             metrics, config
 //! admission → client_ip, path, routes, redirect, problem, config
 //! admin     → upstream, metrics                redirect  → acme, path, problem
 //! key_refresh → guards, upstream, config       tls       → acme, config            target → problem, config
+//! revocation_feed → config
 //! guards    → client_ip, request, routes, problem, config
 //! upstream  → config                           files     → problem
 //! acme      → config
@@ -45,6 +47,7 @@ pub mod path;
 pub mod problem;
 pub mod redirect;
 pub mod request;
+pub mod revocation_feed;
 pub mod routes;
 pub mod server;
 pub mod target;

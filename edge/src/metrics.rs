@@ -46,6 +46,12 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
         "edge_token_key_refresh_failures_total",
         "Times that no server gave a key set"
     );
+    metrics::describe_gauge!(
+        "edge_token_key_source_up",
+        "1 while the key set was read when it was last asked for"
+    );
+    metrics::describe_gauge!("edge_revocation_feed_up", "1 while revocations are learned as they are made");
+    metrics::describe_gauge!("edge_revocations", "Revocations that are remembered");
     metrics::describe_gauge!("process_resident_memory_bytes", "What this process has in memory");
     metrics::describe_gauge!(
         "process_memory_limit_bytes",

@@ -13,6 +13,8 @@ pub struct RequestView<'a> {
     pub authority: &'a str,
     /// The canonical path.
     pub path: &'a str,
+    /// The query as it came, without its `?`; empty where there is none.
+    pub query: &'a str,
     /// The headers as they came.
     pub headers: &'a HeaderMap,
     /// The client's address, IPv4-mapped ones as IPv4.
@@ -24,7 +26,11 @@ pub struct RequestView<'a> {
 pub enum Bearer<'a> {
     /// There is none.
     Absent,
-    /// There is more than one, or it is not `Bearer` with one token.
+    /// There is more than one.
+    Repeated,
+    /// There is one of another scheme.
+    OtherScheme,
+    /// It is `Bearer` without a token, or with what can't be one.
     Malformed,
     /// A token, not verified.
     Token(&'a str),
@@ -35,21 +41,24 @@ impl<'a> RequestView<'a> {
     pub fn bearer(&self) -> Bearer<'a> {
         match self.only(header::AUTHORIZATION.as_str()) {
             Only::None => Bearer::Absent,
-            Only::Several => Bearer::Malformed,
+            Only::Several => Bearer::Repeated,
             Only::One(value) => {
                 let Ok(text) = value.to_str() else { return Bearer::Malformed };
-                match text.split_once(' ') {
-                    Some((scheme, token))
-                        if scheme.eq_ignore_ascii_case("bearer")
-                            && !token.is_empty()
-                            && !token.contains(char::is_whitespace) =>
-                    {
-                        Bearer::Token(token)
-                    }
-                    _ => Bearer::Malformed,
+                let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+                match token {
+                    _ if !scheme.eq_ignore_ascii_case("bearer") => Bearer::OtherScheme,
+                    "" => Bearer::Malformed,
+                    token if token.contains(char::is_whitespace) => Bearer::Malformed,
+                    token => Bearer::Token(token),
                 }
             }
         }
+    }
+
+    /// Whether the query has a parameter of this name, however it is spelled there.
+    pub fn has_parameter(&self, name: &str) -> bool {
+        let names = self.query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+        names.into_iter().any(|spelled| decoded(spelled).eq(name.bytes()))
     }
 
     /// The request's `Origin`: `None` when there is none, `Some(Err(()))` when it is not one readable value.
@@ -71,8 +80,62 @@ impl<'a> RequestView<'a> {
     }
 }
 
+/// The bytes that a parameter's name stands for (`application/x-www-form-urlencoded`). An escape that is none stands for
+/// itself.
+fn decoded(spelled: &str) -> impl Iterator<Item = u8> {
+    let mut rest = spelled.as_bytes();
+    std::iter::from_fn(move || {
+        let (&first, after) = rest.split_first()?;
+        let escaped = || Some((hex_digit(*after.first()?)? << 4) | hex_digit(*after.get(1)?)?);
+        let (byte, after) = match first {
+            b'%' => escaped().map_or((b'%', after), |byte| (byte, &after[2..])),
+            b'+' => (b' ', after),
+            byte => (byte, after),
+        };
+        rest = after;
+        Some(byte)
+    })
+}
+
+fn hex_digit(digit: u8) -> Option<u8> {
+    (digit as char).to_digit(16).and_then(|digit| digit.try_into().ok())
+}
+
 enum Only<'a> {
     None,
     One(&'a HeaderValue),
     Several,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has_parameter(query: &str) -> bool {
+        let client = IpAddr::from([127, 0, 0, 1]);
+        let (method, headers) = (&Method::GET, &HeaderMap::new());
+        let view = RequestView { method, authority: "localhost", path: "/", query, headers, client };
+        view.has_parameter("access_token")
+    }
+
+    #[test]
+    fn a_parameter_is_found_however_it_is_spelled() {
+        for query in
+            ["access_token=x", "a=b&access_token=x&c", "access_token", "%61ccess%5Ftoken=x", "&access_token="]
+        {
+            assert!(has_parameter(query), "{query}");
+        }
+        for query in [
+            "",
+            "access_tokens=x",
+            "a=access_token",
+            "x=1?access_token=2",
+            "access%token",
+            "access%5",
+            "%",
+            "ACCESS_TOKEN=x",
+        ] {
+            assert!(!has_parameter(query), "{query}");
+        }
+    }
 }

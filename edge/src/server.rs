@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use access_token::Revocations;
 use anyhow::{Context as _, anyhow};
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -24,6 +25,7 @@ use crate::guards::{Guards, KeyStore};
 use crate::key_refresh::KeyRefresher;
 use crate::metrics;
 use crate::redirect::RedirectToHttps;
+use crate::revocation_feed::RevocationFeed;
 use crate::tls::{Reloader, Tls};
 use crate::upstream::{Pool, Probe};
 
@@ -47,7 +49,8 @@ pub fn run(policy: Policy) -> anyhow::Result<()> {
     let prometheus = metrics::install()?;
     let probe = Arc::new(Probe::new(PROBE_TIMEOUT));
     let keys = Arc::new(KeyStore::default());
-    let guards = Arc::new(Guards::new(&policy, Arc::clone(&keys)));
+    let revocations = Arc::new(Revocations::default());
+    let guards = Arc::new(Guards::new(&policy, Arc::clone(&keys), Arc::clone(&revocations)));
     let pools: Arc<[Pool]> =
         policy.upstreams.iter().map(|upstream| Pool::new(upstream.clone(), Arc::clone(&probe))).collect();
 
@@ -76,6 +79,8 @@ pub fn run(policy: Policy) -> anyhow::Result<()> {
     }
     let refresher = KeyRefresher::new(&policy, probe, keys);
     server.add_service(GenBackgroundService::new("keys".to_owned(), Arc::new(refresher)));
+    let feed = RevocationFeed::new(policy.tokens.revocations.clone(), revocations);
+    server.add_service(GenBackgroundService::new("revocations".to_owned(), Arc::new(feed)));
     if let Some(acme) = acme {
         server.add_service(GenBackgroundService::new("acme".to_owned(), acme));
     }

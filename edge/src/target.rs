@@ -72,6 +72,11 @@ pub fn raw_path(request: &RequestHeader) -> Result<&str, Problem> {
     }
 }
 
+/// The query as it is forwarded, without its `?`; empty where there is none.
+pub fn raw_query(request: &RequestHeader) -> &str {
+    request.uri.query().unwrap_or_default()
+}
+
 /// Whether the request's target, byte for byte, is the canonical path and perhaps a query.
 pub fn is_canonical(request: &RequestHeader, path: &str) -> bool {
     match request.raw_path().strip_prefix(path.as_bytes()) {

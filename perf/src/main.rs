@@ -1,6 +1,7 @@
-//! Measurements against a stack that runs already: `perf floods` and `perf handshakes`.
+//! Measurements against a stack that runs already, `perf floods` and `perf handshakes`, and within this process, `perf
+//! policy`.
 //!
-//! `main → {floods, handshakes} → {h2, http1, connection → target, stack, process, open_files, statistics, table,
+//! `main → {floods, handshakes, policy} → {h2, http1, connection → target, stack, process, open_files, statistics, table,
 //! terminal}`
 
 mod connection;
@@ -9,6 +10,7 @@ mod h2;
 mod handshakes;
 mod http1;
 mod open_files;
+mod policy;
 mod process;
 mod stack;
 mod statistics;
@@ -34,12 +36,15 @@ enum Command {
     Floods(floods::Arguments),
     /// TLS 1.3 handshakes a second and their CPU, full and resumed, of several servers in turns.
     Handshakes(handshakes::Arguments),
+    /// What the parts of a decision cost, in this process, in turns.
+    Policy(policy::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Floods(arguments) => floods::run(&arguments),
         Command::Handshakes(arguments) => handshakes::run(&arguments),
+        Command::Policy(arguments) => policy::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

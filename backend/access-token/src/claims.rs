@@ -22,6 +22,9 @@ pub struct Claims {
     pub iat: u64,
     /// When the token ends.
     pub exp: u64,
+    /// When it begins, where that isn't at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<u64>,
     /// The token's own id.
     pub jti: String,
 }

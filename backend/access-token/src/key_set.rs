@@ -65,7 +65,14 @@ pub fn jwks_document(keys: &[PublicKey]) -> String {
 /// The keys that tokens are accepted from, by key id.
 #[derive(Clone, Default)]
 pub struct KeySet {
-    keys: HashMap<String, DecodingKey>,
+    keys: HashMap<String, Key>,
+}
+
+/// One key, ready to verify with.
+#[derive(Clone)]
+pub(crate) struct Key {
+    pub(crate) bytes: [u8; 32],
+    pub(crate) decoding: DecodingKey,
 }
 
 /// Why a JWK Set was refused.
@@ -98,12 +105,8 @@ impl KeySet {
         }
         let mut usable = HashMap::new();
         for key in keys.into_iter().filter(PublicKey::is_usable) {
-            let decoding = DecodingKey::from_ed_components(&key.x)
-                .ok()
-                // The verifier slices the first 32 bytes: a shorter key must never reach it.
-                .filter(|k| k.try_get_as_bytes().is_ok_and(|bytes| bytes.len() == 32))
-                .ok_or_else(|| KeySetError::BadKey { kid: key.kid.clone() })?;
-            usable.insert(key.kid, decoding);
+            let Some(ready) = Key::read(&key.x) else { return Err(KeySetError::BadKey { kid: key.kid }) };
+            usable.insert(key.kid, ready);
         }
         if usable.is_empty() {
             return Err(KeySetError::Empty);
@@ -126,7 +129,21 @@ impl KeySet {
         self.keys.is_empty()
     }
 
-    pub(crate) fn get(&self, kid: &str) -> Option<&DecodingKey> {
+    pub(crate) fn get(&self, kid: &str) -> Option<&Key> {
         self.keys.get(kid)
+    }
+
+    /// Whether the set holds this very key: an id alone may have been given to another.
+    pub(crate) fn holds(&self, kid: &str, bytes: &[u8; 32]) -> bool {
+        self.get(kid).is_some_and(|key| key.bytes == *bytes)
+    }
+}
+
+impl Key {
+    fn read(x: &str) -> Option<Self> {
+        let decoding = DecodingKey::from_ed_components(x).ok()?;
+        // The verifier slices the first 32 bytes: a shorter key must never reach it.
+        let bytes = decoding.try_get_as_bytes().ok()?.try_into().ok()?;
+        Some(Self { bytes, decoding })
     }
 }

@@ -1,12 +1,25 @@
-//! Access tokens: the claims they carry, the public keys that prove them, and the check itself.
+//! Access tokens: the claims they carry, the public keys that prove them, the check itself, what is remembered of checks,
+//! and what was revoked.
 //!
 //! The edge and both backends use this crate, so that all three accept the same tokens. It holds no
 //! signing key, does no I/O and knows no framework. Source: RFC 9068 (JWT profile for access tokens).
+//!
+//! ```text
+//! verified_tokens → verifier → {claims, key_set, header}
+//!                 → revocations → revocation, claims
+//! ```
 
 mod claims;
+mod header;
 mod key_set;
+mod revocation;
+mod revocations;
+mod verified_tokens;
 mod verifier;
 
 pub use claims::{Claims, Role};
 pub use key_set::{KeySet, KeySetError, PublicKey, jwks_document};
-pub use verifier::{TOKEN_TYPE, TokenError, Verifier};
+pub use revocation::{REVOCATIONS_CHANNEL, REVOCATIONS_KEY, Revocation, UnreadableRevocation};
+pub use revocations::{KEEP, Revocations};
+pub use verified_tokens::VerifiedTokens;
+pub use verifier::{LEEWAY, MAX_LIFETIME, MAX_TOKEN_BYTES, TOKEN_TYPE, TokenError, Verifier};

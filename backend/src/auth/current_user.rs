@@ -33,9 +33,10 @@ impl CurrentUser {
     }
 }
 
-impl From<Claims> for CurrentUser {
-    fn from(claims: Claims) -> Self {
-        Self { id: claims.sub, session_id: claims.sid, role: claims.role, expires_at: claims.exp }
+impl From<&Claims> for CurrentUser {
+    fn from(claims: &Claims) -> Self {
+        let (id, session_id) = (claims.sub.clone(), claims.sid.clone());
+        Self { id, session_id, role: claims.role, expires_at: claims.exp }
     }
 }
 
@@ -51,7 +52,7 @@ impl Authenticator {
 
     /// The user whom the token proves.
     pub fn recognise(&self, token: &str) -> Result<CurrentUser, TokenError> {
-        self.0.verify(token).map(CurrentUser::from)
+        self.0.verify(token).map(|claims| CurrentUser::from(&*claims))
     }
 }
 
@@ -96,6 +97,7 @@ fn recognise(parts: &Parts, token: &str) -> Result<CurrentUser, Problem> {
     };
     authenticator.recognise(token).map_err(|error| match error {
         TokenError::Expired => invalid_token("The token has expired."),
+        TokenError::Revoked => invalid_token("The token has been revoked."),
         _ => invalid_token("The token is not valid."),
     })
 }

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use access_token::{Claims, Role, TOKEN_TYPE, TokenError, Verifier};
+use access_token::{Claims, Revocations, Role, TOKEN_TYPE, TokenError, VerifiedTokens, Verifier};
 use jsonwebtoken::{Algorithm, Header};
 use uuid::Uuid;
 
 use crate::auth::keys::SigningKeys;
 use crate::clock::EpochMillis;
 use crate::config;
+
+/// Tokens that are remembered as verified: a good KiB each (config/budget.toml).
+const REMEMBERED: usize = 2048;
 
 /// Makes access tokens, and checks them: a backend trusts no identity header, it verifies each token itself.
 /// Cloning it is cheap.
@@ -18,7 +21,8 @@ pub struct AccessTokens(Arc<Inner>);
 
 struct Inner {
     keys: SigningKeys,
-    verifier: Verifier,
+    verified: VerifiedTokens,
+    revocations: Revocations,
     issuer: String,
     audience: String,
     life: Duration,
@@ -29,7 +33,8 @@ impl AccessTokens {
     pub fn new(config: &config::Tokens, keys: SigningKeys) -> Self {
         Self(Arc::new(Inner {
             keys,
-            verifier: Verifier::new(&config.issuer, &config.audience),
+            verified: VerifiedTokens::new(Verifier::new(&config.issuer, &config.audience), REMEMBERED),
+            revocations: Revocations::default(),
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
             life: config.access,
@@ -62,6 +67,7 @@ impl AccessTokens {
             role,
             iat,
             exp: iat + self.0.life.as_secs(),
+            nbf: None,
             jti: Uuid::now_v7().to_string(),
         };
         let mut header = Header::new(Algorithm::EdDSA);
@@ -71,7 +77,7 @@ impl AccessTokens {
     }
 
     /// The token's claims, if it is one of ours and holds now.
-    pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
-        self.0.verifier.verify(&self.0.keys.public, token)
+    pub fn verify(&self, token: &str) -> Result<Arc<Claims>, TokenError> {
+        self.0.verified.verify(&self.0.keys.public, &self.0.revocations, token)
     }
 }

@@ -233,7 +233,10 @@ fn tokens(table: TokensTable, keys_dir: PathBuf, folder: &Path, faults: &mut Fau
     }
     faults.require(!table.issuer.is_empty(), "tokens.issuer", "expected a name");
     faults.require(!table.audience.is_empty(), "tokens.audience", "expected a name");
-    faults.require((1..=60).contains(&table.access_minutes), "tokens.access_minutes", "expected 1 to 60");
+    // Verifiers refuse what lives longer, since revocations are remembered for so long.
+    let longest = access_token::MAX_LIFETIME.as_secs() / 60;
+    let message = "expected 1 to 15";
+    faults.require((1..=longest).contains(&table.access_minutes), "tokens.access_minutes", message);
     faults.require(
         (1..=365).contains(&table.refresh_idle_days),
         "tokens.refresh_idle_days",

@@ -155,7 +155,7 @@ impl Stack {
         let tokens = send(self.http.post(self.url(n, "/api/auth/login")).json(&login)).await.expect(200);
         let token = tokens["access_token"].as_str().expect("an access token").to_owned();
         let refresh_token = tokens["refresh_token"].as_str().expect("a refresh token").to_owned();
-        let id = self.tokens.verify(&token).expect("a valid token").sub;
+        let id = self.tokens.verify(&token).expect("a valid token").sub.clone();
         SignedIn { user: TestUser { id, token }, refresh_token }
     }
 

@@ -108,6 +108,14 @@ pub(super) struct Tokens {
     pub(super) upstream: String,
     pub(super) jwks_path: String,
     pub(super) refresh_seconds: u64,
+    pub(super) revocations: Option<Spanned<Revocations>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Revocations {
+    pub(super) redis: String,
+    pub(super) password_file: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]

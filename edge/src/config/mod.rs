@@ -14,8 +14,8 @@ use std::path::Path;
 pub use acme::{AcmePolicy, ChallengeKind};
 pub use pattern::{Extent, Pattern, PatternError};
 pub use policy::{
-    CertificateFiles, ConnectionPolicy, Limit, LimitKey, Listen, Pace, Policy, Route, Target, TlsPolicy,
-    TlsVersion, TokenPolicy, TokenRule, Upstream, UpstreamServer,
+    CertificateFiles, ConnectionPolicy, Limit, LimitKey, Listen, Pace, Policy, RevocationSource, Route,
+    Target, TlsPolicy, TlsVersion, TokenPolicy, TokenRule, Upstream, UpstreamServer,
 };
 
 /// One thing that is wrong with a configuration.

@@ -145,6 +145,17 @@ pub struct TokenPolicy {
     pub jwks_path: String,
     /// How often it is read.
     pub refresh: Duration,
+    /// Where revocations are learned from.
+    pub revocations: Option<RevocationSource>,
+}
+
+/// The Redis that the backends tell revocations to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevocationSource {
+    /// `redis://host:port` or `redis+unix:///path`.
+    pub redis: String,
+    /// The file that holds its password; read when a connection is made.
+    pub password_file: Option<PathBuf>,
 }
 
 /// Equal servers behind one name.

@@ -12,7 +12,9 @@ use toml::Spanned;
 
 use super::file::{self, File};
 use super::pattern::{Extent, Pattern};
-use super::policy::{Limit, Listen, Policy, Route, Target, TokenPolicy, TokenRule, Upstream, UpstreamServer};
+use super::policy::{
+    Limit, Listen, Policy, RevocationSource, Route, Target, TokenPolicy, TokenRule, Upstream, UpstreamServer,
+};
 use super::{Fault, Places, transport};
 
 /// Budgets are counted in nanoseconds a request; what is finer than a microsecond is a typing error.
@@ -34,7 +36,7 @@ pub(super) fn resolve(file: File, folder: &Path, places: &Places<'_>) -> Result<
         .collect();
     let upstreams = upstreams(file.upstreams, places, &mut faults);
     let limits = limits(file.limits, places, &mut faults);
-    let tokens = tokens(file.tokens, &upstream_names, places, &mut faults);
+    let tokens = tokens(file.tokens, &upstream_names, folder, places, &mut faults);
     let has_acme = file.acme.is_some();
     let tls = transport::tls(file.tls, has_acme, folder, places, &mut faults);
     let acme = file.acme.and_then(|acme| transport::acme(acme, folder, places, &mut faults));
@@ -155,6 +157,7 @@ fn limits(
 fn tokens(
     entry: Spanned<file::Tokens>,
     upstream_names: &[String],
+    folder: &Path,
     places: &Places<'_>,
     faults: &mut Vec<Fault>,
 ) -> TokenPolicy {
@@ -173,7 +176,27 @@ fn tokens(
         upstream,
         jwks_path: tokens.jwks_path,
         refresh: Duration::from_secs(tokens.refresh_seconds),
+        revocations: tokens.revocations.and_then(|entry| revocations(entry, folder, places, faults)),
     }
+}
+
+/// `none` stands where a file that serves several places is told that there is no such source here.
+fn revocations(
+    entry: Spanned<file::Revocations>,
+    folder: &Path,
+    places: &Places<'_>,
+    faults: &mut Vec<Fault>,
+) -> Option<RevocationSource> {
+    let start = entry.span().start;
+    let file::Revocations { redis, password_file } = entry.into_inner();
+    if redis == "none" {
+        return None;
+    }
+    if redis::parse_redis_url(&redis).is_none() {
+        faults
+            .push(places.fault(start, format!("`{redis}` is no address of a Redis; `none` stands for none")));
+    }
+    Some(RevocationSource { redis, password_file: password_file.map(|file| folder.join(file)) })
 }
 
 fn route(route: file::Route, names: &Names<'_>) -> Result<Route, Vec<String>> {

@@ -36,7 +36,7 @@ pub struct Question {
 /// Walks a request through the policy as the gateway would, and notes why each step decides as it does.
 pub fn explain(policy: &Policy, question: Question) -> Report {
     let (authority, target) = split(&question.url, policy);
-    let raw_path = target.split_once('?').map_or(target, |(path, _)| path);
+    let (raw_path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut report = Report::new(&question, authority, target);
     let Question { method, from, headers, keys, .. } = &question;
     let arrival = Arrival { method, authority, raw_path, headers, peer: SocketAddr::new(*from, 0) };
@@ -57,7 +57,7 @@ pub fn explain(policy: &Policy, question: Question) -> Report {
     };
     report.passed(step_name(Step::Route), &route_words(&matched));
     let client = known.client.unwrap_or(*from);
-    let view = RequestView { method, authority, path: &known.path, headers, client };
+    let view = RequestView { method, authority, path: &known.path, query, headers, client };
     ask_guards(policy, keys.clone(), &view, &matched, &mut report);
     report.goes_to(&target_words(matched.route(), policy));
     report
@@ -107,7 +107,7 @@ fn ask_guards(
     let has_keys = keys.is_some();
     let store = Arc::new(KeyStore::default());
     store.store(keys.unwrap_or_default());
-    let guards = Guards::new(policy, store);
+    let guards = Guards::new(policy, store, Arc::default());
     let mut findings = Findings::default();
     for guard in guards.in_order() {
         let is_undecided = guard.name() == TOKEN_GUARD

@@ -27,7 +27,7 @@ use crate::guards::{Guards, Refusal, Verdict};
 use crate::problem::Problem;
 use crate::request::RequestView;
 use crate::routes::{Matched, RouteTable};
-use crate::target::{authority, check_length, check_size, is_canonical, raw_path, with_path};
+use crate::target::{authority, check_length, check_size, is_canonical, raw_path, raw_query, with_path};
 use crate::upstream::Pool;
 use crate::{access_log, admission, headers, metrics};
 
@@ -73,7 +73,8 @@ impl Gateway {
             .map_err(|not_admitted| refuse(not_admitted.problem))?;
         *route = Some(matched.index());
         let Some(client) = known.client else { return Err(refuse(Problem::internal())) };
-        let view = RequestView { method, authority, path: &known.path, headers, client };
+        let (path, query) = (known.path.as_str(), raw_query(request));
+        let view = RequestView { method, authority, path, query, headers, client };
         match self.guards.check(&view, &matched, findings) {
             Verdict::Respond(refusal) => return Err(refusal),
             Verdict::Skipped | Verdict::Continue => {}

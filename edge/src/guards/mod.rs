@@ -7,6 +7,7 @@ mod token;
 
 use std::sync::Arc;
 
+use access_token::Revocations;
 use http::{HeaderName, HeaderValue};
 
 pub use allowlist::Allowlist;
@@ -57,7 +58,7 @@ pub struct Findings {
     /// The limits that counted this request, in the order they were asked.
     pub quotas: Vec<Quota>,
     /// Whose verified token the request carries.
-    pub claims: Option<access_token::Claims>,
+    pub claims: Option<Arc<access_token::Claims>>,
 }
 
 /// One guard: a file of its own, and a line in [`Guards::new`].
@@ -80,15 +81,15 @@ pub struct Guards {
 }
 
 impl Guards {
-    /// The guards, in the order in which they stand. A refusal charges only the limits that were asked before it. `keys` is
-    /// kept up to date by the key refresher.
-    pub fn new(policy: &Policy, keys: Arc<KeyStore>) -> Self {
+    /// The guards, in the order in which they stand. A refusal charges only the limits that were asked before it. `keys` and
+    /// `revocations` are kept up to date by the key refresher and the revocation feed.
+    pub fn new(policy: &Policy, keys: Arc<KeyStore>, revocations: Arc<Revocations>) -> Self {
         let rate_limits = RateLimits::new(&policy.limits);
         let in_order: Vec<Box<dyn Guard>> = vec![
             Box::new(Allowlist),
             Box::new(AddressLimits(Arc::clone(&rate_limits))),
             Box::new(OriginGuard),
-            Box::new(TokenGuard::new(&policy.tokens, keys)),
+            Box::new(TokenGuard::new(&policy.tokens, keys, revocations)),
             Box::new(UserLimits(Arc::clone(&rate_limits))),
         ];
         Self { in_order, rate_limits }

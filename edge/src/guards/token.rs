@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use access_token::{KeySet, TokenError, Verifier};
+use access_token::{KeySet, Revocations, TokenError, VerifiedTokens, Verifier};
 use arc_swap::ArcSwap;
 use http::{HeaderValue, StatusCode, header};
 use tokio::sync::Notify;
@@ -12,6 +12,9 @@ use crate::config::{TokenPolicy, TokenRule};
 use crate::problem::Problem;
 use crate::request::{Bearer, RequestView};
 use crate::routes::Matched;
+
+/// Tokens that are remembered as verified: a good KiB each (config/budget.toml), as many as there are connections.
+const REMEMBERED: usize = 4096;
 
 /// The guard's name.
 pub const NAME: &str = "token";
@@ -42,14 +45,16 @@ impl KeyStore {
 
 /// Verifies the tokens that routes ask for.
 pub struct TokenGuard {
-    verifier: Verifier,
+    tokens: VerifiedTokens,
     keys: Arc<KeyStore>,
+    revocations: Arc<Revocations>,
 }
 
 impl TokenGuard {
     /// A guard for tokens of the policy's issuer and audience.
-    pub fn new(policy: &TokenPolicy, keys: Arc<KeyStore>) -> Self {
-        Self { verifier: Verifier::new(&policy.issuer, &policy.audience), keys }
+    pub fn new(policy: &TokenPolicy, keys: Arc<KeyStore>, revocations: Arc<Revocations>) -> Self {
+        let verifier = Verifier::new(&policy.issuer, &policy.audience);
+        Self { tokens: VerifiedTokens::new(verifier, REMEMBERED), keys, revocations }
     }
 }
 
@@ -59,17 +64,21 @@ impl Guard for TokenGuard {
     }
 
     /// 401 where a token is needed and no valid one is there, or where an optional one is not valid; 403 where its
-    /// role isn't one of the route's. A verified token's claims are left in the findings.
+    /// role isn't one of the route's; 400 where the request says in several ways who it is, or in its URL, which ends up
+    /// in logs and histories. A verified token's claims are left in the findings.
     fn check(&self, request: &RequestView<'_>, matched: &Matched<'_>, findings: &mut Findings) -> Verdict {
         let route = matched.route();
-        let bearer = match route.token {
-            TokenRule::None => return Verdict::Skipped,
-            TokenRule::Optional if request.bearer() == Bearer::Absent => return Verdict::Skipped,
-            TokenRule::Optional | TokenRule::Required => request.bearer(),
-        };
-        let token = match bearer {
-            Bearer::Absent => return missing(NAME),
-            Bearer::Malformed => return invalid("Expected one `Authorization: Bearer` field."),
+        if route.token == TokenRule::None {
+            return Verdict::Skipped;
+        }
+        if request.has_parameter("access_token") {
+            return malformed("A token is taken from the `Authorization` field only, never from a URL.");
+        }
+        let token = match request.bearer() {
+            Bearer::Absent if route.token == TokenRule::Optional => return Verdict::Skipped,
+            Bearer::Absent | Bearer::OtherScheme => return missing(NAME),
+            Bearer::Repeated => return malformed("Expected one `Authorization` field."),
+            Bearer::Malformed => return invalid("Expected `Authorization: Bearer` with one token."),
             Bearer::Token(token) => token,
         };
         let keys = self.keys.keys.load();
@@ -77,7 +86,7 @@ impl Guard for TokenGuard {
             // Nobody can be recognised yet; that is our trouble, not the client's.
             return Verdict::refuse(NAME, Problem::unavailable());
         }
-        match self.verifier.verify(&keys, token) {
+        match self.tokens.verify(&keys, &self.revocations, token) {
             Ok(verified) if !route.roles.is_empty() && !route.roles.contains(&verified.role) => wrong_role(),
             Ok(verified) => {
                 findings.claims = Some(verified);
@@ -89,6 +98,7 @@ impl Guard for TokenGuard {
                 }
                 invalid(match error {
                     TokenError::Expired => "The token has expired.",
+                    TokenError::Revoked => "The token has been revoked.",
                     _ => "The token is not valid.",
                 })
             }
@@ -97,7 +107,10 @@ impl Guard for TokenGuard {
 
     fn looks_at(&self, request: &RequestView<'_>, matched: &Matched<'_>) -> String {
         let sent = match request.bearer() {
+            _ if request.has_parameter("access_token") => "one in the URL",
             Bearer::Absent => "none sent",
+            Bearer::Repeated => "several sent",
+            Bearer::OtherScheme => "none sent, but another scheme's credentials",
             Bearer::Malformed => "a malformed one sent",
             Bearer::Token(_) => "one sent",
         };
@@ -105,10 +118,16 @@ impl Guard for TokenGuard {
     }
 }
 
-/// 401 for a request without a token: no `error` attribute (RFC 6750, section 3).
+/// 401 for a request without a token, or with credentials of another scheme: no `error` attribute (RFC 6750, section 3).
 pub(super) fn missing(guard: &'static str) -> Verdict {
     let detail = "This takes an access token.";
     refuse(guard, "token-missing", StatusCode::UNAUTHORIZED, detail, r#"Bearer realm="daemun""#)
+}
+
+/// 400 for a request that brings its token in a way that is not taken, or in several (RFC 6750, section 3.1).
+fn malformed(detail: &str) -> Verdict {
+    let challenge = r#"Bearer realm="daemun", error="invalid_request""#;
+    refuse(NAME, "bad-request", StatusCode::BAD_REQUEST, detail, challenge)
 }
 
 fn invalid(detail: &str) -> Verdict {

@@ -35,7 +35,8 @@ struct Shared {
     received: Mutex<Vec<Received>>,
     ready: AtomicBool,
     broken: AtomicUsize,
-    jwks: String,
+    jwks: Mutex<String>,
+    key_fetches: AtomicUsize,
     name: String,
 }
 
@@ -55,14 +56,12 @@ impl EchoBackend {
             received: Mutex::default(),
             ready: AtomicBool::new(true),
             broken: AtomicUsize::new(0),
-            jwks: jwks.to_owned(),
+            jwks: Mutex::new(jwks.to_owned()),
+            key_fetches: AtomicUsize::new(0),
             name: api.to_string(),
         });
         let service = Router::new()
-            .route(
-                "/.well-known/jwks.json",
-                get(|State(s): State<Arc<Shared>>| async move { s.jwks.clone() }),
-            )
+            .route("/.well-known/jwks.json", get(key_set))
             .route("/api/chat/ws", any(socket))
             .fallback(echo)
             .with_state(Arc::clone(&state));
@@ -75,6 +74,16 @@ impl EchoBackend {
     /// All requests so far, health checks and key fetches left out.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.state.received.lock().expect("not poisoned").clone()
+    }
+
+    /// Publishes other keys.
+    pub(crate) fn set_jwks(&self, jwks: &str) {
+        jwks.clone_into(&mut self.state.jwks.lock().expect("not poisoned"));
+    }
+
+    /// How often the keys were asked for.
+    pub(crate) fn key_fetches(&self) -> usize {
+        self.state.key_fetches.load(Ordering::SeqCst)
     }
 
     pub(crate) fn set_ready(&self, ready: bool) {
@@ -117,6 +126,13 @@ async fn echo(State(state): State<Arc<Shared>>, request: Request) -> Response {
         json!({ "backend": state.name, "target": parts.uri.to_string(), "body": String::from_utf8_lossy(&body) }),
     );
     ([("server", "echo/1.0"), ("x-powered-by", "echo")], answer).into_response()
+}
+
+/// No keys at all, an empty document, stands for a source that fails.
+async fn key_set(State(state): State<Arc<Shared>>) -> Response {
+    state.key_fetches.fetch_add(1, Ordering::SeqCst);
+    let jwks = state.jwks.lock().expect("not poisoned").clone();
+    if jwks.is_empty() { StatusCode::INTERNAL_SERVER_ERROR.into_response() } else { jwks.into_response() }
 }
 
 async fn readiness(State(state): State<Arc<Shared>>) -> StatusCode {

@@ -4,15 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use access_token::{Claims, PublicKey, Role, TOKEN_TYPE, jwks_document};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ed25519_dalek::SigningKey;
-use ed25519_dalek::pkcs8::EncodePrivateKey;
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use rand_core::OsRng;
 use rcgen::{CertificateParams, KeyPair};
 use reqwest::{Certificate, Client, ClientBuilder};
 use rustls::pki_types::pem::PemObject;
@@ -21,6 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use crate::backend::EchoBackend;
+pub(crate) use crate::signer::Signer;
 
 /// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -227,54 +221,6 @@ impl Drop for Edge {
     }
 }
 
-/// Signs access tokens as a backend would.
-pub(crate) struct Signer {
-    kid: String,
-    public: String,
-    key: EncodingKey,
-}
-
-impl Signer {
-    pub(crate) fn new(kid: &str) -> Self {
-        let key = SigningKey::generate(&mut OsRng);
-        let pkcs8 = key.to_pkcs8_der().expect("a key encodes");
-        Self {
-            kid: kid.to_owned(),
-            public: URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes()),
-            key: EncodingKey::from_ed_der(pkcs8.as_bytes()),
-        }
-    }
-
-    pub(crate) fn jwks(&self) -> String {
-        jwks_document(&[PublicKey::ed25519(&self.kid, &self.public)])
-    }
-
-    /// A good token.
-    pub(crate) fn token(&self, role: Role) -> String {
-        self.token_with(role, |_, _| {})
-    }
-
-    /// A token that was changed before it was signed.
-    pub(crate) fn token_with(&self, role: Role, change: impl FnOnce(&mut Header, &mut Claims)) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.typ = Some(TOKEN_TYPE.to_owned());
-        header.kid = Some(self.kid.clone());
-        let mut claims = Claims {
-            iss: "daemun".into(),
-            aud: "daemun".into(),
-            sub: "user".into(),
-            sid: "session".into(),
-            role,
-            iat: now,
-            exp: now + 900,
-            jti: "token".into(),
-        };
-        change(&mut header, &mut claims);
-        encode(&header, &claims, &self.key).expect("a token")
-    }
-}
-
 fn shipped_config(backends: &[EchoBackend; 2], folder: &Path, ports: [u16; 3]) -> String {
     let shipped = std::fs::read_to_string(shipped_path()).expect("the shipped config");
     let mut config = config_text::expand(&shipped, |_| None).expect("every variable has a default");
@@ -292,6 +238,7 @@ fn shipped_config(backends: &[EchoBackend; 2], folder: &Path, ports: [u16; 3]) -
     replace("../web", folder.join("web").display().to_string());
     replace("../certs/", format!("{}/", folder.display()));
     replace("../var/", format!("{}/", folder.display()));
+    replace("redis = \"redis://127.0.0.1:6399\"", "redis = \"none\"".into());
     replace("health_interval_ms = 500", "health_interval_ms = 50".into());
     config
 }

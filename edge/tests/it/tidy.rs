@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and what each may import, as `src/lib.rs` draws it.
-const ARROWS: [(&str, &[&str]); 27] = [
+const ARROWS: [(&str, &[&str]); 28] = [
     ("main", &["server", "explain", "healthcheck", "config"]),
     ("explain", &["admission", "config", "routes", "guards", "request", "problem"]),
     ("admission", &["client_ip", "path", "routes", "redirect", "problem", "config"]),
@@ -19,6 +19,7 @@ const ARROWS: [(&str, &[&str]); 27] = [
             "redirect",
             "tls",
             "key_refresh",
+            "revocation_feed",
             "upstream",
             "guards",
             "metrics",
@@ -48,6 +49,7 @@ const ARROWS: [(&str, &[&str]); 27] = [
     ("admin", &["upstream"]),
     ("redirect", &["acme", "path", "problem"]),
     ("key_refresh", &["guards", "upstream", "config"]),
+    ("revocation_feed", &["config"]),
     ("tls", &["acme", "config"]),
     ("target", &["problem", "config"]),
     ("guards", &["client_ip", "request", "routes", "problem", "config"]),

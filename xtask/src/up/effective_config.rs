@@ -281,8 +281,11 @@ mod tests {
         let folder = folder.path().canonicalize().expect("it is there");
         assert_eq!(config.database().expect("a database"), format!("sqlite:{}/daemun.db", folder.display()));
         let edge = config.edge.to_string();
-        let mut settings = edge.lines().filter(|line| !line.trim_start().starts_with('#'));
-        assert!(settings.all(|line| !line.contains("\"../")), "{edge}");
+        let relative = edge.lines().find(|line| !line.starts_with('#') && line.contains("\"../"));
+        assert_eq!(relative, None);
+        // The edge learns revocations from this stack's Redis.
+        assert!(edge.contains("redis = \"redis://127.0.0.1:6399\""), "{edge}");
+        assert!(edge.contains(&format!("\"{}/secrets/redis-password\"", folder.display())), "{edge}");
     }
 
     #[test]
