@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 /// A request, as far as a decision may depend on it.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +69,12 @@ impl<'a> RequestView<'a> {
             _ => Only::Several,
         }
     }
+}
+
+/// The only value of a field; `None` when there is none, or several.
+pub fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 enum Only<'a> {

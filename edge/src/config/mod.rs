@@ -1,25 +1,32 @@
 //! `config/edge.toml` → a valid [`Policy`], or all that is wrong with it, each fault with its place.
 
 mod acme;
+mod answers;
 mod file;
 mod form;
 mod pattern;
 mod policy;
 mod resolve;
+mod route;
+mod routes;
+mod told;
 mod transport;
 
 use std::fmt;
 use std::path::Path;
 
+use serde::Serialize;
+
 pub use acme::{AcmePolicy, ChallengeKind};
-pub use pattern::{Extent, Pattern, PatternError};
+pub use pattern::{Extent, Part, Pattern, PatternError};
 pub use policy::{
-    CertificateFiles, ConnectionPolicy, Limit, LimitKey, Listen, Pace, Policy, Route, Target, TlsPolicy,
-    TlsVersion, TokenPolicy, TokenRule, Upstream, UpstreamServer,
+    CertificateFiles, ConnectionPolicy, Hsts, Limit, LimitKey, Listen, Pace, Policy, TlsPolicy, TlsVersion,
+    TokenPolicy, Upstream, UpstreamServer,
 };
+pub use route::{ClaimName, ClaimRule, Cors, Fields, FixedAnswer, Redirect, Route, Target, Tie, TokenRule};
 
 /// One thing that is wrong with a configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// Line in the file, from 1; 0 where the fault has no place.
     pub line: usize,
@@ -150,10 +157,7 @@ mod tests {
             .replace("exact = \"/api/openapi.json\"", "exact = \"/api/vendors\"");
         let line_of = |needle: &str| {
             let offset = text.find(needle).expect("is there");
-            text[..offset]
-                .rfind("[[routes]]")
-                .map(|start| text[..start].matches('\n').count() + 1)
-                .expect("a route")
+            text[..offset].matches('\n').count() + 1
         };
         let expected = [
             format!("{}: `127.0.0.1/33` is not a network such as 10.0.0.0/8", line_of("127.0.0.1/33")),
@@ -162,7 +166,7 @@ mod tests {
         ];
         let told = faults(&text);
         assert_eq!(told[..3], expected);
-        assert!(told[3].contains("the same path and method as the route of line"), "{told:?}");
+        assert!(told[3].contains("the same host, path and method as the route of line"), "{told:?}");
         assert_eq!(told.len(), 4);
     }
 

@@ -83,5 +83,5 @@ fn every_route_of_the_policy_has_a_row() {
     assert_eq!(admin.token, "required, role admin");
     assert_eq!(admin.limits, ["admin 600/60s", "site 1200/60s"]);
     assert_eq!(admin.allow, ["127.0.0.1/32, ::1/128"]);
-    assert_eq!(table::render(&rows).lines().count(), rows.len() + 1);
+    assert_eq!(table::render(&rows, &policy).lines().count(), rows.len() + 3);
 }

@@ -59,7 +59,7 @@ impl Guard for TokenGuard {
     }
 
     /// 401 where a token is needed and no valid one is there, or where an optional one is not valid; 403 where its
-    /// role isn't one of the route's. A verified token's claims are left in the findings.
+    /// role isn't one of the route's, or a claim isn't as the route asks. A verified token's claims are left in the findings.
     fn check(&self, request: &RequestView<'_>, matched: &Matched<'_>, findings: &mut Findings) -> Verdict {
         let route = matched.route();
         let bearer = match route.token {
@@ -78,7 +78,7 @@ impl Guard for TokenGuard {
             return Verdict::refuse(NAME, Problem::unavailable());
         }
         match self.verifier.verify(&keys, token) {
-            Ok(verified) if !route.roles.is_empty() && !route.roles.contains(&verified.role) => wrong_role(),
+            Ok(verified) if !route.admits(&verified) => wrong_role(),
             Ok(verified) => {
                 findings.claims = Some(verified);
                 Verdict::Continue
@@ -118,7 +118,7 @@ fn invalid(detail: &str) -> Verdict {
 
 fn wrong_role() -> Verdict {
     let challenge = r#"Bearer realm="daemun", error="insufficient_scope""#;
-    refuse(NAME, "forbidden", StatusCode::FORBIDDEN, "This takes another role.", challenge)
+    refuse(NAME, "forbidden", StatusCode::FORBIDDEN, "This takes another role, or another token.", challenge)
 }
 
 fn refuse(
