@@ -1,16 +1,20 @@
 //! Which routes a request meets: the most specific one decides token, roles and target; the wider ones along its path add
 //! their lists and limits, and say what it leaves open.
 
+mod index;
+
 use std::time::Duration;
 
 use http::Method;
 
+use self::index::{Index, Wanted};
 use crate::config::{Cors, Pattern, Route};
 
 /// The policy's routes, ordered so that of those that match the first is the most specific.
 #[derive(Debug)]
 pub struct RouteTable {
     routes: Vec<Route>,
+    index: Index,
     /// For each route: itself and all routes whose paths include its own, narrowest first.
     chains: Vec<Vec<usize>>,
     /// Patterns with a secret.
@@ -39,14 +43,12 @@ impl RouteTable {
         };
         let chains = routes.iter().map(|route| chain(&route.pattern)).collect();
         let secrets = routes.iter().map(|route| &route.pattern).filter(|p| p.has_secret()).cloned().collect();
-        Self { routes, chains, secrets }
+        Self { index: Index::new(&routes), routes, chains, secrets }
     }
 
     /// The routes that match, or `None` where nobody speaks for the path. `host` is an index into the policy's hosts.
     pub fn find<'a>(&'a self, method: &'a Method, host: usize, path: &str) -> Option<Matched<'a>> {
-        let fits =
-            |route: &Route| route.has_method(method) && route.has_host(host) && route.pattern.matches(path);
-        let decisive = self.routes.iter().position(fits)?;
+        let decisive = self.index.find(path, &Wanted { routes: &self.routes, method, host })?;
         Some(self.matched(decisive, method, host))
     }
 

@@ -1,5 +1,8 @@
 use std::path::Path;
 
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
 use super::*;
 use crate::config::{self, Extent, Target, TokenRule};
 
@@ -99,4 +102,64 @@ fn a_deeper_path_comes_before_a_host_and_a_host_before_a_method() {
     // A host's own site doesn't open what is closed for all hosts.
     assert_eq!(found(1, "/admin/x"), ("/admin/**".into(), vec![], 4));
     assert_eq!(found(2, "/admin/x"), ("/admin/**".into(), vec![2], 4));
+}
+
+/// The router that needs no thought: all routes, one after the other.
+fn naive(table: &RouteTable, method: &Method, host: usize, path: &str) -> Option<(usize, Vec<usize>)> {
+    let matches =
+        |route: &Route| route.has_method(method) && route.has_host(host) && route.pattern.matches(path);
+    let all: Vec<usize> = (0..table.routes.len()).filter(|index| matches(&table.routes[*index])).collect();
+    all.first().map(|first| (*first, all.clone()))
+}
+
+fn routes() -> impl Strategy<Value = Vec<Route>> {
+    let segment = select(vec!["a", "b", "c", "a.i", "{x}", "{y}", "{x}.i", "{x}a.i", "{y}b"]);
+    let path = proptest::collection::vec(segment, 0..4).prop_map(|parts| format!("/{}", parts.join("/")));
+    let methods = subsequence(vec![Method::GET, Method::POST, Method::OPTIONS], 0..=2);
+    let extent = select(vec![Extent::Below, Extent::Exact]);
+    let one = (path, extent, subsequence(vec![0, 1, 2], 0..=2), methods)
+        .prop_map(|(path, extent, hosts, methods)| route(&path, extent, hosts, methods));
+    proptest::collection::vec(one, 0..40).prop_map(|many| {
+        let mut kept: Vec<Route> = Vec::new();
+        for route in many {
+            // What the configuration would refuse.
+            if kept.iter().all(|other| route.tie(other).is_none()) {
+                kept.push(route);
+            }
+        }
+        kept
+    })
+}
+
+fn path() -> impl Strategy<Value = String> {
+    let segment = select(vec!["a", "b", "c", "a.i", "b.i", ".i", "xa.i", "xb", "xx"]);
+    let slash = select(vec!["", "/"]);
+    (proptest::collection::vec(segment, 0..5), slash).prop_map(|(parts, slash)| match parts.is_empty() {
+        true => "/".to_owned(),
+        false => format!("/{}{slash}", parts.join("/")),
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn the_index_finds_what_looking_at_every_route_finds(
+        routes in routes(),
+        paths in proptest::collection::vec(path(), 1..20),
+        method in select(vec![Method::GET, Method::POST, Method::OPTIONS, Method::PUT]),
+        host in 0..4_usize,
+    ) {
+        let table = RouteTable::new(routes);
+        for path in &paths {
+            let matched = table.find(&method, host, path);
+            let along = matched.map(|matched| {
+                let index = |route: &Route| {
+                    table.routes.iter().position(|own| std::ptr::eq(own, route)).expect("one of the table's")
+                };
+                (matched.index(), matched.along_the_path().map(index).collect::<Vec<_>>())
+            });
+            prop_assert_eq!(along, naive(&table, &method, host, path), "{} {}", method, path);
+        }
+    }
 }
