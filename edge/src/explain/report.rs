@@ -129,7 +129,7 @@ impl fmt::Display for Report {
                 Decision::Answer => "ANSWER",
                 Decision::Undecided => "?",
             };
-            writeln!(f, "  {name:<10} {word:<7} {why}")?;
+            writeln!(f, "  {name:<11} {word:<7} {why}")?;
         }
         if let Some(settings) = &self.settings {
             write!(f, "\n{settings}")?;

@@ -118,7 +118,7 @@ fn budgets(
 
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = |name: &str, words: &str| writeln!(f, "  {name:<10} {words}");
+        let mut line = |name: &str, words: &str| writeln!(f, "  {name:<11} {words}");
         let mut name = "budgets";
         for Budget { limit, key } in &self.limits {
             line(name, &format!("{limit}, of {key}"))?;

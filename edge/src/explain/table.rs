@@ -103,8 +103,10 @@ fn cells(row: &Row, policy: &Policy) -> [String; 6] {
         addresses = format!("{addresses} but {}", row.deny.join(", "));
     }
     let names: Vec<_> = row.limits.iter().filter_map(|limit| limit.split(' ').next()).collect();
-    let target = row.target.trim_end_matches('/');
-    let target = target.rsplit_once('/').filter(|_| target.starts_with('/')).map_or(target, |(_, name)| name);
+    // Of a folder its name is enough to be known by.
+    let folder = row.target.strip_suffix('/').filter(|_| !row.target.contains(' '));
+    let folder = folder.map(|path| format!("{}/", path.rsplit('/').next().unwrap_or(path)));
+    let target = folder.unwrap_or_else(|| row.target.clone());
     let body = (row.max_body_bytes != policy.connections.max_body_bytes)
         .then(|| format!("body {}", row.max_body_bytes));
     let time = row.read_timeout_ms.map(|ms| format!("{ms} ms"));
@@ -116,7 +118,7 @@ fn cells(row: &Row, policy: &Policy) -> [String; 6] {
         (!row.headers.is_empty()).then(|| "headers".to_owned()),
     ];
     let also: Vec<_> = also.into_iter().flatten().collect();
-    [row.route.clone(), addresses, names.join(", "), row.token.clone(), target.to_owned(), also.join(", ")]
+    [row.route.clone(), addresses, names.join(", "), row.token.clone(), target, also.join(", ")]
 }
 
 fn cut(text: &str, width: usize) -> String {
