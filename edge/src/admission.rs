@@ -34,6 +34,8 @@ pub struct Known {
     pub client: Option<IpAddr>,
     /// The canonical path.
     pub path: String,
+    /// The host, as an index into the policy's.
+    pub host: Option<usize>,
 }
 
 /// The steps, in their order.
@@ -74,13 +76,12 @@ pub fn admit<'a>(
         return Err(refuse(Step::Method, Problem::method_not_allowed()));
     }
     let name = host_name(arrival.authority);
-    if !policy.hosts.iter().any(|host| host.eq_ignore_ascii_case(name)) {
-        return Err(refuse(Step::Host, Problem::misdirected()));
-    }
+    let host = policy.host(name).ok_or_else(|| refuse(Step::Host, Problem::misdirected()))?;
     // What was shown to the client proves the name that it connected to, and no other (RFC 9110, section 7.4).
     if server_name.is_some_and(|server_name| !server_name.eq_ignore_ascii_case(name)) {
         return Err(refuse(Step::Host, Problem::misdirected()));
     }
+    known.host = Some(host);
     known.client = client_ip(arrival.peer, arrival.headers, &policy.trusted_proxies);
     if known.client.is_none() {
         let problem = Problem::bad_request("X-Forwarded-For has an entry that is no address.");
@@ -89,5 +90,5 @@ pub fn admit<'a>(
     known.path = canonicalise(arrival.raw_path)
         .map_err(|error| refuse(Step::Path, Problem::bad_request(error.to_string())))?
         .into_owned();
-    routes.find(arrival.method, &known.path).ok_or_else(|| refuse(Step::Route, Problem::not_found()))
+    routes.find(arrival.method, host, &known.path).ok_or_else(|| refuse(Step::Route, Problem::not_found()))
 }

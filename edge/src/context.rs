@@ -22,6 +22,10 @@ pub struct Context {
     pub known: Known,
     /// The decisive route's index, once there is one.
     pub route: Option<usize>,
+    /// The longest body that it may bring.
+    pub max_body_bytes: u64,
+    /// Whether a guard has answered it as a preflight.
+    pub is_preflight: bool,
     /// What the guards found.
     pub findings: Findings,
     /// Upstream servers that were tried, in order.
@@ -39,6 +43,8 @@ impl Context {
             request_id: Uuid::now_v7().to_string(),
             known: Known::default(),
             route: None,
+            max_body_bytes: u64::MAX,
+            is_preflight: false,
             findings: Findings::default(),
             tried: Vec::new(),
             refused_by: None,

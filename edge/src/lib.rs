@@ -4,13 +4,13 @@
 //!
 //! ```text
 //! main      → server, explain, healthcheck, config
-//! explain   → admission, config, routes, guards, request, problem
+//! explain   → admission, config, routes, guards, request, problem, redirects, response_headers
 //! healthcheck → upstream, config
 //! server    → acme, door, gateway, admin, redirect, tls, key_refresh, revocation_feed, upstream, guards, metrics,
 //!             config
 //! door      → connection, client_ip, problem, config
-//! gateway   → admission, context, target, request, routes, guards, upstream, files, headers, problem, access_log,
-//!             metrics, config
+//! gateway   → admission, context, target, request, routes, guards, upstream, files, redirects, response_headers,
+//!             headers, problem, access_log, metrics, config
 //! admission → client_ip, path, routes, redirect, problem, config
 //! admin     → upstream, metrics                redirect  → acme, path, problem
 //! key_refresh → guards, upstream, config       tls       → acme, config            target → problem, config
@@ -18,6 +18,7 @@
 //! guards    → client_ip, request, routes, problem, config
 //! upstream  → config                           files     → problem
 //! acme      → config
+//! response_headers → routes, config                  redirects → path, config
 //! context   → admission, guards, connection          access_log, metrics → context, routes
 //! routes, connection → config                   headers, problem, request, client_ip, path → (nothing)
 //! config    → (nothing)
@@ -46,7 +47,9 @@ pub mod metrics;
 pub mod path;
 pub mod problem;
 pub mod redirect;
+pub mod redirects;
 pub mod request;
+pub mod response_headers;
 pub mod revocation_feed;
 pub mod routes;
 pub mod server;

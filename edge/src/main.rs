@@ -24,7 +24,12 @@ enum Command {
     /// Serve with this configuration
     Run { config: PathBuf },
     /// Print everything that is wrong with a configuration
-    Check { config: PathBuf },
+    Check {
+        config: PathBuf,
+        /// Print JSON: a list of faults, each with line, column and message
+        #[arg(long)]
+        json: bool,
+    },
     /// Say what the policy would do with a request, without sending anything
     Explain(ExplainArguments),
     /// Print the effective policy, a row a route
@@ -67,7 +72,7 @@ struct ExplainArguments {
 
 fn main() -> ExitCode {
     match obey(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             complain(&error);
             ExitCode::FAILURE
@@ -75,17 +80,36 @@ fn main() -> ExitCode {
     }
 }
 
-fn obey(command: Command) -> anyhow::Result<()> {
+fn obey(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Run { config } => run(&config),
-        Command::Check { config } => config::load(&config).map(drop).map_err(Into::into),
-        Command::Explain(arguments) => answer(arguments),
+        Command::Run { config } => run(&config).map(|()| ExitCode::SUCCESS),
+        Command::Check { config, json } => check(&config, json),
+        Command::Explain(arguments) => answer(arguments).map(|()| ExitCode::SUCCESS),
         Command::Policy { config, json } => {
-            let rows = explain::rows(&config::load(&config)?);
-            say(&if json { serde_json::to_string_pretty(&rows)? } else { explain::render(&rows) });
-            Ok(())
+            let policy = config::load(&config)?;
+            let rows = explain::rows(&policy);
+            say(&if json { serde_json::to_string_pretty(&rows)? } else { explain::render(&rows, &policy) });
+            Ok(ExitCode::SUCCESS)
         }
-        Command::Healthcheck { config } => edge::healthcheck::run(&config::load(&config)?),
+        Command::Healthcheck { config } => {
+            edge::healthcheck::run(&config::load(&config)?).map(|()| ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Every fault is told, and any is a failure; JSON goes to standard output in either case.
+fn check(config: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    match (config::load(config), json) {
+        (Ok(_), false) => Ok(ExitCode::SUCCESS),
+        (Err(faults), false) => Err(faults.into()),
+        (Ok(_), true) => {
+            say("[]");
+            Ok(ExitCode::SUCCESS)
+        }
+        (Err(faults), true) => {
+            say(&serde_json::to_string_pretty(&faults.faults)?);
+            Ok(ExitCode::FAILURE)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 /// A request, as far as a decision may depend on it.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +99,12 @@ fn decoded(spelled: &str) -> impl Iterator<Item = u8> {
 
 fn hex_digit(digit: u8) -> Option<u8> {
     (digit as char).to_digit(16).and_then(|digit| digit.try_into().ok())
+}
+
+/// The only value of a field; `None` when there is none, or several.
+pub fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 enum Only<'a> {

@@ -12,7 +12,7 @@ use super::policy::LimitKey;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
-    pub(super) hosts: Vec<String>,
+    pub(super) hosts: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) trusted_proxies: Vec<Spanned<String>>,
     pub(super) listen: Listen,
@@ -24,6 +24,9 @@ pub(super) struct File {
     pub(super) upstreams: BTreeMap<String, Spanned<Upstream>>,
     #[serde(default)]
     pub(super) limits: BTreeMap<String, Spanned<Limit>>,
+    #[serde(default)]
+    pub(super) headers: Fields,
+    pub(super) hsts: Option<Spanned<Hsts>>,
     pub(super) routes: Vec<Spanned<Route>>,
 }
 
@@ -146,33 +149,112 @@ pub(super) struct Limit {
     pub(super) by: LimitKey,
 }
 
+/// A field's name and what it is set to.
+pub(super) type Fields = BTreeMap<Spanned<String>, Spanned<String>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Hsts {
+    pub(super) hosts: Vec<Spanned<String>>,
+    pub(super) max_age_seconds: u64,
+    #[serde(default)]
+    pub(super) include_subdomains: bool,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Route {
-    pub(super) below: Option<String>,
-    pub(super) exact: Option<String>,
+    pub(super) below: Option<Spanned<String>>,
+    pub(super) exact: Option<Spanned<String>>,
     #[serde(default)]
-    pub(super) methods: Vec<String>,
-    pub(super) allow: Option<Vec<String>>,
+    pub(super) hosts: Vec<Spanned<String>>,
     #[serde(default)]
-    pub(super) limits: Vec<String>,
+    pub(super) methods: Vec<Spanned<String>>,
+    pub(super) allow: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) deny: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) limits: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) token: Token,
     #[serde(default)]
-    pub(super) roles: Vec<String>,
-    pub(super) upstream: Option<String>,
+    pub(super) roles: Vec<Spanned<String>>,
+    pub(super) claims: Option<Spanned<Claims>>,
+    pub(super) upstream: Option<Spanned<String>>,
     pub(super) files: Option<PathBuf>,
+    pub(super) redirect: Option<Spanned<Redirect>>,
+    pub(super) respond: Option<Spanned<Respond>>,
     #[serde(default)]
     pub(super) websocket: bool,
     #[serde(default)]
-    pub(super) origins: Vec<String>,
+    pub(super) origins: Vec<Spanned<String>>,
+    pub(super) timeouts: Option<Spanned<Timeouts>>,
+    pub(super) max_body_bytes: Option<u64>,
+    pub(super) cors: Option<Spanned<Cors>>,
+    #[serde(default)]
+    pub(super) headers: Fields,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Token {
     #[default]
     None,
     Optional,
     Required,
+}
+
+/// The claims that a token of ours has, and that a condition can be put on.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Claims {
+    pub(super) iss: Option<Spanned<OneOrMany>>,
+    pub(super) aud: Option<Spanned<OneOrMany>>,
+    pub(super) sub: Option<Spanned<OneOrMany>>,
+    pub(super) sid: Option<Spanned<OneOrMany>>,
+    pub(super) role: Option<Spanned<OneOrMany>>,
+    pub(super) jti: Option<Spanned<OneOrMany>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a text or a list of texts")]
+pub(super) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Redirect {
+    pub(super) to: Spanned<String>,
+    pub(super) status: Option<Spanned<u16>>,
+    #[serde(default)]
+    pub(super) keep_path: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Respond {
+    pub(super) status: Spanned<u16>,
+    pub(super) content_type: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) body: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Timeouts {
+    pub(super) read_ms: Spanned<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cors {
+    pub(super) origins: Vec<Spanned<String>>,
+    pub(super) methods: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) headers: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) credentials: bool,
+    pub(super) max_age_seconds: u32,
 }

@@ -1,25 +1,32 @@
 //! `config/edge.toml` → a valid [`Policy`], or all that is wrong with it, each fault with its place.
 
 mod acme;
+mod answers;
 mod file;
 mod form;
 mod pattern;
 mod policy;
 mod resolve;
+mod route;
+mod routes;
+mod told;
 mod transport;
 
 use std::fmt;
 use std::path::Path;
 
+use serde::Serialize;
+
 pub use acme::{AcmePolicy, ChallengeKind};
-pub use pattern::{Extent, Pattern, PatternError};
+pub use pattern::{Extent, Part, Pattern, PatternError};
 pub use policy::{
-    CertificateFiles, ConnectionPolicy, Limit, LimitKey, Listen, Pace, Policy, RevocationSource, Route,
-    Target, TlsPolicy, TlsVersion, TokenPolicy, TokenRule, Upstream, UpstreamServer,
+    CertificateFiles, ConnectionPolicy, Hsts, Limit, LimitKey, Listen, Pace, Policy, RevocationSource,
+    TlsPolicy, TlsVersion, TokenPolicy, Upstream, UpstreamServer,
 };
+pub use route::{ClaimName, ClaimRule, Cors, Fields, FixedAnswer, Redirect, Route, Target, Tie, TokenRule};
 
 /// One thing that is wrong with a configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// Line in the file, from 1; 0 where the fault has no place.
     pub line: usize,
@@ -74,18 +81,19 @@ pub fn load(path: &Path) -> Result<Policy, Faults> {
 
 /// Reads the policy of a text whose variables are put in already; relative paths in it start at `folder`.
 pub fn parse(text: &str, folder: &Path) -> Result<Policy, Vec<Fault>> {
-    let places = Places::new(text);
-    let (file, mut faults) = form::read(text, &places);
+    let form::Read { file, mut faults, text: read, inserted } = form::read(text);
     faults.sort_by_key(|fault| (fault.line, fault.column));
     let Some(file) = file else { return Err(faults) };
+    let (original, places) = (Places::new(text), Places::with_inserted(&read, inserted));
     match resolve::resolve(file, folder, &places) {
         Ok(policy) if faults.is_empty() => Ok(policy),
         Ok(_) => Err(faults),
         Err(of_meaning) => {
             // What a section means can't be judged while a line of it could not be read.
-            let broken: Vec<usize> = faults.iter().map(|fault| places.section(fault.line)).collect();
-            faults
-                .extend(of_meaning.into_iter().filter(|fault| !broken.contains(&places.section(fault.line))));
+            let broken: Vec<usize> = faults.iter().map(|fault| original.section(fault.line)).collect();
+            faults.extend(
+                of_meaning.into_iter().filter(|fault| !broken.contains(&original.section(fault.line))),
+            );
             faults.sort_by_key(|fault| (fault.line, fault.column));
             Err(faults)
         }
@@ -95,21 +103,52 @@ pub fn parse(text: &str, folder: &Path) -> Result<Policy, Vec<Fault>> {
 /// Turns byte offsets of a text into lines and columns.
 struct Places<'a> {
     text: &'a str,
+    /// Lines, from 1 and in order, that the original doesn't have.
+    inserted: Vec<usize>,
 }
 
 impl<'a> Places<'a> {
     fn new(text: &'a str) -> Self {
-        Self { text }
+        Self::with_inserted(text, Vec::new())
+    }
+
+    fn with_inserted(text: &'a str, inserted: Vec<usize>) -> Self {
+        Self { text, inserted }
     }
 
     fn fault(&self, offset: usize, message: impl Into<String>) -> Fault {
-        let before = self.text.get(..offset).unwrap_or(self.text);
+        let before = &self.text[..self.floor(offset)];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Fault {
-            line: before.matches('\n').count() + 1,
+            line: self.original(self.line(offset)).max(1),
             column: before[line_start..].chars().count() + 1,
             message: message.into(),
         }
+    }
+
+    /// The start of the character that an offset lies in.
+    fn floor(&self, offset: usize) -> usize {
+        self.text.floor_char_boundary(offset)
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        self.text[..self.floor(offset)].matches('\n').count() + 1
+    }
+
+    /// A line's number in the original.
+    fn original(&self, line: usize) -> usize {
+        line - self.inserted.iter().filter(|inserted| **inserted <= line).count()
+    }
+
+    /// The line of the header that an offset stands at or below; 0 above the first.
+    fn header(&self, offset: usize) -> usize {
+        self.section(self.line(offset))
+    }
+
+    /// Whether an offset stands on a header's line, or above all: then it means the table, not a line of it.
+    fn is_header(&self, offset: usize) -> bool {
+        let header = self.header(offset);
+        header == self.line(offset) || (header == 0 && offset == 0)
     }
 
     /// The line of the header that a line stands below; 0 above the first.
@@ -120,99 +159,6 @@ impl<'a> Places<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::LazyLock;
-
-    use super::*;
-
-    /// The shipped file as it is without any variable set.
-    static SHIPPED: LazyLock<String> = LazyLock::new(|| {
-        config_text::expand(include_str!("../../../config/edge.toml"), |_| None)
-            .expect("every variable has a default")
-    });
-
-    fn faults(text: &str) -> Vec<String> {
-        let faults = parse(text, Path::new("/")).expect_err("a faulty config");
-        faults.into_iter().map(|fault| format!("{}: {}", fault.line, fault.message)).collect()
-    }
-
-    #[test]
-    fn the_shipped_configuration_is_valid() {
-        parse(&SHIPPED, Path::new("/")).expect("valid");
-    }
-
-    #[test]
-    fn all_faults_are_told_at_once_with_their_lines() {
-        let text = SHIPPED
-            .replace("127.0.0.1/32", "127.0.0.1/33")
-            .replace("limits = [\"admin\"]", "limits = [\"nobody\"]")
-            .replace("roles = [\"admin\"]", "roles = [\"boss\"]")
-            .replace("exact = \"/api/openapi.json\"", "exact = \"/api/vendors\"");
-        let line_of = |needle: &str| {
-            let offset = text.find(needle).expect("is there");
-            text[..offset]
-                .rfind("[[routes]]")
-                .map(|start| text[..start].matches('\n').count() + 1)
-                .expect("a route")
-        };
-        let expected = [
-            format!("{}: `127.0.0.1/33` is not a network such as 10.0.0.0/8", line_of("127.0.0.1/33")),
-            format!("{}: no limit is named `nobody`", line_of("nobody")),
-            format!("{}: unknown role `boss`: expected user, vendor or admin", line_of("boss")),
-        ];
-        let told = faults(&text);
-        assert_eq!(told[..3], expected);
-        assert!(told[3].contains("the same path and method as the route of line"), "{told:?}");
-        assert_eq!(told.len(), 4);
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_with_its_place() {
-        let told = faults(&SHIPPED.replace("grace_seconds", "grase_seconds"));
-        let line = SHIPPED[..SHIPPED.find("grace_seconds").expect("is there")].matches('\n').count() + 1;
-        assert!(told[0].starts_with(&format!("{line}: unknown field `grase_seconds`")), "{told:?}");
-    }
-
-    #[test]
-    fn faults_of_form_and_of_meaning_are_told_together() {
-        let text = SHIPPED
-            .replace("websocket = true", "websocket = \"yes\"")
-            .replace("limits = [\"admin\"]", "limitz = [\"admin\"]")
-            .replace("[limits.site]", "[limit]\nx = 1\ny = 2\n[limits.site]")
-            .replace("127.0.0.1/32", "127.0.0.1/33");
-        let told = faults(&text);
-        for part in
-            ["invalid type: string", "unknown field `limit`", "127.0.0.1/33", "unknown field `limitz`"]
-        {
-            assert_eq!(told.iter().filter(|fault| fault.contains(part)).count(), 1, "{part}: {told:#?}");
-        }
-        assert_eq!(told.len(), 4, "{told:#?}");
-    }
-
-    #[test]
-    fn a_limit_that_limits_nothing_is_refused() {
-        for (requests, seconds) in [("0", "60"), ("10", "0"), ("4000000000", "1")] {
-            let limit = format!("[limits.login]\nrequests = {requests}\nseconds = {seconds}\n");
-            let told = faults(&SHIPPED.replace("[limits.login]\nrequests = 10\nseconds = 60\n", &limit));
-            assert!(told.iter().all(|fault| fault.contains("limit `login`")), "{told:#?}");
-        }
-    }
-
-    #[test]
-    fn a_value_that_cannot_be_read_is_not_told_again_as_missing() {
-        let told = faults(&SHIPPED.replace("grace_seconds = 2", "grace_seconds = \"two\""));
-        assert_eq!(told.len(), 1, "{told:#?}");
-    }
-
-    #[test]
-    fn a_file_that_is_no_toml_is_one_fault() {
-        assert_eq!(faults("hosts = [").len(), 1);
-        assert_eq!(faults("").len(), 1);
-    }
-
-    #[test]
-    fn crossing_routes_are_refused() {
-        let routes = "[[routes]]\nexact = \"/x/{a}/c\"\nfiles = \"w\"\n[[routes]]\nexact = \"/x/b/{a}\"\nfiles = \"w\"\n";
-        assert!(faults(&format!("{}\n{routes}", *SHIPPED))[0].contains("neither is narrower"));
-    }
-}
+mod mutations;
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,18 @@ enum Segment {
     },
 }
 
+/// A segment of a pattern, for those that walk it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// This text.
+    Literal(&'a str),
+    /// Any text that ends with this suffix and has something before it.
+    Parameter {
+        /// Often empty.
+        suffix: &'a str,
+    },
+}
+
 /// Why a pattern can't be read.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PatternError {
@@ -53,6 +65,24 @@ impl Pattern {
             rest.split('/').map(Segment::parse).collect::<Result<_, _>>()?
         };
         Ok(Self { segments, extent })
+    }
+
+    /// Its segments, from the first.
+    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        self.segments.iter().map(|segment| match segment {
+            Segment::Literal(text) => Part::Literal(text),
+            Segment::Parameter { suffix, .. } => Part::Parameter { suffix },
+        })
+    }
+
+    /// How far it reaches.
+    pub fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    /// What a path that it matches has below the pattern's own: nothing, or a text that starts with a slash.
+    pub fn rest_of<'a>(&self, path: &'a str) -> &'a str {
+        path.match_indices('/').nth(self.segments.len()).map_or("", |(at, _)| &path[at..])
     }
 
     /// Whether the pattern speaks for this canonical path.
@@ -231,6 +261,20 @@ mod tests {
     fn crossing_patterns_overlap_without_covering() {
         let (a, b) = (exact("/x/{id}/c"), exact("/x/b/{id}"));
         assert!(a.overlaps(&b) && !a.covers(&b) && !b.covers(&a));
+    }
+
+    #[test]
+    fn what_lies_below_a_pattern_is_nothing_or_starts_with_a_slash() {
+        for (pattern, path, rest) in [
+            ("/", "/", "/"),
+            ("/", "/a/b", "/a/b"),
+            ("/a", "/a", ""),
+            ("/a", "/a/", "/"),
+            ("/a", "/a/b/", "/b/"),
+            ("/a/{x}", "/a/b/c", "/c"),
+        ] {
+            assert_eq!(below(pattern).rest_of(path), rest, "{pattern} {path}");
+        }
     }
 
     #[test]

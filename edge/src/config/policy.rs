@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use access_token::Role;
-use http::Method;
+use http::HeaderValue;
 use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::acme::AcmePolicy;
-use super::pattern::Pattern;
+use super::route::{Fields, Route};
 
 /// All that the edge does and lets pass.
 #[derive(Clone, Debug)]
@@ -36,6 +35,10 @@ pub struct Policy {
     pub upstreams: Vec<Upstream>,
     /// Named limits; routes name them by index.
     pub limits: Vec<Limit>,
+    /// What every answer carries, unless a route says otherwise.
+    pub headers: Fields,
+    /// Hosts that are to be asked over HTTPS only, from now on.
+    pub hsts: Option<Hsts>,
     /// The routes, in the order of the file.
     pub routes: Vec<Route>,
 }
@@ -226,63 +229,18 @@ impl fmt::Display for Limit {
     }
 }
 
-/// What holds for some paths.
+/// Browsers are told to come by HTTPS only (RFC 6797).
 #[derive(Clone, Debug)]
-pub struct Route {
-    /// Which paths.
-    pub pattern: Pattern,
-    /// Which methods; none named: all.
-    pub methods: Vec<Method>,
-    /// Who may come at all; `None`: everybody, an empty list: nobody.
-    pub allow: Option<Vec<IpNet>>,
-    /// Limits by client address (indices into [`Policy::limits`]).
-    pub limits: Vec<usize>,
-    /// Whether an access token is asked for.
-    pub token: TokenRule,
-    /// Roles that may pass; none named: all.
-    pub roles: Vec<Role>,
-    /// Where the request goes.
-    pub target: Target,
-    /// Whether the route is a WebSocket; then the Origin is checked and an upgrade forwarded.
-    pub websocket: bool,
-    /// Origins besides this site's own that may open it.
-    pub origins: Vec<String>,
+pub struct Hsts {
+    /// For which hosts (indices into [`Policy::hosts`]); never `localhost` or an address.
+    pub hosts: Vec<usize>,
+    /// The field's value.
+    pub value: HeaderValue,
 }
 
-/// Whether an access token is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenRule {
-    /// Not looked at.
-    None,
-    /// Verified when it is there.
-    Optional,
-    /// Without a valid one: 401.
-    Required,
-}
-
-/// Where a request goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// To a server of an upstream (index into [`Policy::upstreams`]).
-    Upstream(usize),
-    /// To a file below this folder.
-    Files(PathBuf),
-}
-
-impl Route {
-    /// What is asked of a token, in words.
-    pub fn token_words(&self) -> String {
-        let rule = match self.token {
-            TokenRule::None => return "none needed".to_owned(),
-            TokenRule::Optional => "optional",
-            TokenRule::Required => "required",
-        };
-        let roles: Vec<_> = self.roles.iter().map(|role| role.as_str()).collect();
-        if roles.is_empty() { rule.to_owned() } else { format!("{rule}, role {}", roles.join(" or ")) }
-    }
-
-    /// Whether the route speaks for this method.
-    pub fn has_method(&self, method: &Method) -> bool {
-        self.methods.is_empty() || self.methods.contains(method)
+impl Policy {
+    /// The index of a name that this gateway answers for.
+    pub fn host(&self, name: &str) -> Option<usize> {
+        self.hosts.iter().position(|host| host.eq_ignore_ascii_case(name))
     }
 }

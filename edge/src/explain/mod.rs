@@ -2,20 +2,24 @@
 //! sent, and no budget of a running edge is used.
 
 mod report;
+mod settings;
 mod table;
+mod words;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use access_token::KeySet;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 pub use report::{Decision, Noted, Report};
+pub use settings::{Budget, Settings};
 pub use table::{Row, render, rows};
 
 use crate::admission::{Arrival, Known, NotAdmitted, Step, admit};
-use crate::config::{Policy, Route, Target, TokenRule};
+use crate::config::{Policy, Target, TokenRule};
 use crate::guards::{Findings, Guards, KeyStore, TOKEN_GUARD, Verdict};
+use crate::redirects;
 use crate::request::{Bearer, RequestView};
 use crate::routes::{Matched, RouteTable};
 
@@ -36,7 +40,8 @@ pub struct Question {
 /// Walks a request through the policy as the gateway would, and notes why each step decides as it does.
 pub fn explain(policy: &Policy, question: Question) -> Report {
     let (authority, target) = split(&question.url, policy);
-    let (raw_path, query) = target.split_once('?').unwrap_or((target, ""));
+    let (raw_path, query) =
+        target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let mut report = Report::new(&question, authority, target);
     let Question { method, from, headers, keys, .. } = &question;
     let arrival = Arrival { method, authority, raw_path, headers, peer: SocketAddr::new(*from, 0) };
@@ -55,11 +60,21 @@ pub fn explain(policy: &Policy, question: Question) -> Report {
             return report.refused(step_name(at), &refusal_words(at, &arrival, policy), &problem);
         }
     };
-    report.passed(step_name(Step::Route), &route_words(&matched));
+    report.canonical = Some(known.path.clone());
+    report.passed(step_name(Step::Route), &route_words(&matched, policy));
     let client = known.client.unwrap_or(*from);
-    let view = RequestView { method, authority, path: &known.path, query, headers, client };
-    ask_guards(policy, keys.clone(), &view, &matched, &mut report);
-    report.goes_to(&target_words(matched.route(), policy));
+    let view = RequestView {
+        method,
+        authority,
+        path: &known.path,
+        query: query.unwrap_or_default(),
+        headers,
+        client,
+    };
+    let (findings, preflight) = ask_guards(policy, keys.clone(), &view, &matched, &mut report);
+    let settings = Settings::of(policy, &view, &matched, known.host, &findings, preflight.as_deref());
+    report.settings = Some(settings);
+    report.goes_to(&target_words(&matched, &known, query, policy));
     report
 }
 
@@ -103,12 +118,13 @@ fn ask_guards(
     view: &RequestView<'_>,
     matched: &Matched<'_>,
     report: &mut Report,
-) {
+) -> (Findings, Option<Vec<(HeaderName, HeaderValue)>>) {
     let has_keys = keys.is_some();
     let store = Arc::new(KeyStore::default());
     store.store(keys.unwrap_or_default());
     let guards = Guards::new(policy, store, Arc::default());
     let mut findings = Findings::default();
+    let mut preflight = None;
     for guard in guards.in_order() {
         let is_undecided = guard.name() == TOKEN_GUARD
             && !has_keys
@@ -124,12 +140,21 @@ fn ask_guards(
             Verdict::Skipped => report.skipped(guard.name(), &why),
             Verdict::Continue => report.passed(guard.name(), &why),
             Verdict::Respond(refusal) => report.refuse(guard.name(), &why, &refusal.problem),
+            Verdict::Answer(answer) => {
+                report.answered(guard.name(), &why, answer.status);
+                preflight = preflight.or(Some(answer.headers));
+            }
+        }
+        if preflight.is_some() {
+            // What stands behind is about the request that is only announced.
+            break;
         }
     }
+    (findings, preflight)
 }
 
-fn route_words(matched: &Matched<'_>) -> String {
-    let names: Vec<_> = matched.along_the_path().map(table::pattern).collect();
+fn route_words(matched: &Matched<'_>, policy: &Policy) -> String {
+    let names: Vec<_> = matched.along_the_path().map(|route| words::pattern(route, policy)).collect();
     match names.as_slice() {
         [only] => format!("{only}, the only one that matches"),
         [first, wider @ ..] => {
@@ -139,7 +164,8 @@ fn route_words(matched: &Matched<'_>) -> String {
     }
 }
 
-fn target_words(route: &Route, policy: &Policy) -> String {
+fn target_words(matched: &Matched<'_>, known: &Known, query: Option<&str>, policy: &Policy) -> String {
+    let route = matched.route();
     match &route.target {
         Target::Upstream(index) => {
             let upstream = &policy.upstreams[*index];
@@ -147,6 +173,17 @@ fn target_words(route: &Route, policy: &Policy) -> String {
             format!("upstream {} ({})", upstream.name, servers.join(", "))
         }
         Target::Files(folder) => format!("files below {}", folder.display()),
+        Target::Redirect(redirect) => {
+            let status = redirect.status.as_u16();
+            match redirects::location(route, redirect, &known.path, query) {
+                Some(location) => format!("{status} to {}", String::from_utf8_lossy(location.as_bytes())),
+                None => "400, the query has an illegal byte".to_owned(),
+            }
+        }
+        Target::Respond(answer) => {
+            let content_type = String::from_utf8_lossy(answer.content_type.as_bytes());
+            format!("{} {content_type}, {} bytes, always the same", answer.status.as_u16(), answer.body.len())
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use http::StatusCode;
 use serde::Serialize;
 
-use super::Question;
+use super::{Question, Settings};
 use crate::problem::Problem;
 
 /// What a step decides.
@@ -15,8 +16,10 @@ pub enum Decision {
     Pass,
     /// The step has nothing to say to it.
     Skip,
-    /// The step answers it.
+    /// The step refuses it.
     Refuse,
+    /// The step answers it, and nothing is wrong with it.
+    Answer,
     /// It can't be said without asking somebody.
     Undecided,
 }
@@ -37,9 +40,13 @@ pub struct Noted {
 pub struct Report {
     /// The request, in one line.
     pub request: String,
+    /// The path's canonical form, once a route was found for it.
+    pub canonical: Option<String>,
     /// The steps, in order.
     pub steps: Vec<Noted>,
-    /// The status of the first refusal; absent when none refuses.
+    /// What holds for it beside the steps.
+    pub settings: Option<Settings>,
+    /// The status of the first refusal, or of a preflight's answer; absent when the request goes on.
     pub status: Option<u16>,
     /// Its problem's name.
     pub problem: Option<&'static str>,
@@ -51,7 +58,15 @@ impl Report {
     pub(super) fn new(question: &Question, authority: &str, target: &str) -> Self {
         let Question { method, from, .. } = question;
         let request = format!("{method} https://{authority}{target} from {from}");
-        Self { request, steps: Vec::new(), status: None, problem: None, target: None }
+        Self {
+            request,
+            canonical: None,
+            steps: Vec::new(),
+            settings: None,
+            status: None,
+            problem: None,
+            target: None,
+        }
     }
 
     pub(super) fn passed(&mut self, name: &'static str, why: &str) {
@@ -72,6 +87,14 @@ impl Report {
         if self.status.is_none() {
             self.status = Some(problem.status.as_u16());
             self.problem = Some(problem.name);
+        }
+    }
+
+    /// A guard has answered it, and nothing is wrong with it.
+    pub(super) fn answered(&mut self, name: &'static str, why: &str, status: StatusCode) {
+        self.step(name, Decision::Answer, why);
+        if self.status.is_none() {
+            self.status = Some(status.as_u16());
         }
     }
 
@@ -103,12 +126,17 @@ impl fmt::Display for Report {
                 Decision::Pass => "pass",
                 Decision::Skip => "-",
                 Decision::Refuse => "REFUSE",
+                Decision::Answer => "ANSWER",
                 Decision::Undecided => "?",
             };
-            writeln!(f, "  {name:<10} {word:<7} {why}")?;
+            writeln!(f, "  {name:<11} {word:<7} {why}")?;
+        }
+        if let Some(settings) = &self.settings {
+            write!(f, "\n{settings}")?;
         }
         match (self.status, self.problem, &self.target) {
             (Some(status), Some(problem), _) => write!(f, "\n→ {status} {problem}"),
+            (Some(status), None, _) => write!(f, "\n→ {status}, by the edge itself"),
             (_, _, Some(target)) if self.is_undecided() => {
                 write!(f, "\n→ {target}, if what is undecided passes")
             }

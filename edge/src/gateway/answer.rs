@@ -1,4 +1,4 @@
-//! Answers of the edge's own: files, problems, and the fields that every answer has.
+//! Answers of the edge's own: files, redirects, fixed answers, problems; and the fields that every answer has.
 
 use std::path::Path;
 
@@ -9,10 +9,13 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::{Gateway, REQUEST_ID};
+use crate::config::{FixedAnswer, Target};
 use crate::context::Context;
-use crate::files;
 use crate::guards::RATE_LIMIT;
 use crate::problem::{self, Problem};
+use crate::request::only;
+use crate::response_headers::{Asked, Change};
+use crate::{files, redirects, response_headers};
 
 /// What is given to a client at once of an answer of ours: it may take its time for each, not for all together.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -20,12 +23,51 @@ const WRITE_BYTES: usize = 64 * 1024;
 pub(super) type Fields = Vec<(HeaderName, HeaderValue)>;
 
 impl Gateway {
-    pub(super) async fn serve_file(
+    /// Answers a request whose route goes to no server.
+    pub(super) async fn answer_itself(
         &self,
         session: &mut Session,
         context: &mut Context,
-        folder: &Path,
+        route: usize,
     ) -> Result<()> {
+        let route = self.routes.get(route);
+        match &route.target {
+            Target::Files(folder) => self.serve_file(session, context, folder).await,
+            Target::Respond(answer) => self.respond_fixed(session, context, answer).await,
+            Target::Redirect(redirect) => {
+                let query = session.req_header().uri.query();
+                match redirects::location(route, redirect, &context.known.path, query) {
+                    Some(location) => {
+                        let fields = vec![(header::LOCATION, location), (header::CONTENT_LENGTH, 0.into())];
+                        self.respond(session, context, redirect.status, fields, Bytes::new()).await
+                    }
+                    None => {
+                        let problem = Problem::bad_request("The query has an illegal byte.");
+                        self.respond_problem(session, context, &problem, Vec::new()).await
+                    }
+                }
+            }
+            Target::Upstream(_) => Error::e_explain(ErrorType::InternalError, "answered by an upstream"),
+        }
+    }
+
+    async fn respond_fixed(
+        &self,
+        session: &mut Session,
+        context: &Context,
+        answer: &FixedAnswer,
+    ) -> Result<()> {
+        let mut fields = Fields::new();
+        if answer.status != StatusCode::NO_CONTENT {
+            fields.push((header::CONTENT_TYPE, answer.content_type.clone()));
+            fields.push((header::CONTENT_LENGTH, answer.body.len().into()));
+        }
+        let is_head = session.req_header().method == Method::HEAD;
+        let body = if is_head { Bytes::new() } else { Bytes::copy_from_slice(answer.body.as_bytes()) };
+        self.respond(session, context, answer.status, fields, body).await
+    }
+
+    async fn serve_file(&self, session: &mut Session, context: &mut Context, folder: &Path) -> Result<()> {
         let request = session.req_header();
         match files::serve(folder, &request.method, &context.known.path, &request.headers).await {
             Ok(served) => self.respond(session, context, served.status, served.headers, served.body).await,
@@ -48,7 +90,7 @@ impl Gateway {
         self.respond(session, context, problem.status, fields, body.into()).await
     }
 
-    async fn respond(
+    pub(super) async fn respond(
         &self,
         session: &mut Session,
         context: &Context,
@@ -60,7 +102,7 @@ impl Gateway {
         for (name, value) in fields {
             response.append_header(name, value)?;
         }
-        self.finish_header(&mut response, context)?;
+        self.finish_header(session, &mut response, context)?;
         session.write_response_header(Box::new(response), body.is_empty()).await?;
         let mut rest = body;
         while !rest.is_empty() {
@@ -71,10 +113,29 @@ impl Gateway {
     }
 
     /// The fields that every answer of the edge has, and none that tell what is behind it.
-    pub(super) fn finish_header(&self, response: &mut ResponseHeader, context: &Context) -> Result<()> {
+    pub(super) fn finish_header(
+        &self,
+        session: &Session,
+        response: &mut ResponseHeader,
+        context: &Context,
+    ) -> Result<()> {
         for name in [header::SERVER, header::VIA, HeaderName::from_static("x-powered-by")] {
             response.remove_header(&name);
         }
+        let asked = Asked {
+            host: context.known.host,
+            matched: self.matched(session, context),
+            origin: only(&session.req_header().headers, &header::ORIGIN),
+            is_preflight: context.is_preflight,
+        };
+        response_headers::changes(&self.policy, &asked, |change| match change {
+            Change::Set(name, value) => response.insert_header(name, value),
+            Change::Add(name, value) => response.append_header(name, value).map(drop),
+            Change::Remove(name) => {
+                response.remove_header(&name);
+                Ok(())
+            }
+        })?;
         response.insert_header(REQUEST_ID, context.request_id.as_str())?;
         if let Some(field) = self.guards.rate_limits().field(&context.findings.quotas) {
             response.insert_header(RATE_LIMIT, field)?;

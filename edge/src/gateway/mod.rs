@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request_filter ─ admit: size ─ host ─ client address ─ canonical path ─ route ─ guards
-//!                └ then: a file, or on to
+//!                └ then: an answer of the edge's own (answer.rs), or on to
 //! upstream_peer ─ upstream_request_filter ─ (retry on another server) ─ response_filter ─ logging
 //! ```
 
@@ -23,7 +23,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use crate::admission::Arrival;
 use crate::config::{Policy, Target};
 use crate::context::Context;
-use crate::guards::{Guards, Refusal, Verdict};
+use crate::guards::{Answer, Guards, Refusal, Verdict};
 use crate::problem::Problem;
 use crate::request::RequestView;
 use crate::routes::{Matched, RouteTable};
@@ -38,6 +38,14 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A request that was refused may still bring this much of its body, for so long, before its connection is closed.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// Why a request goes no further.
+pub enum Ended {
+    /// It was refused.
+    Refused(Box<Refusal>),
+    /// It was for the edge itself.
+    Answered(Box<Answer>),
+}
 
 /// The gateway of a policy.
 pub struct Gateway {
@@ -60,26 +68,29 @@ impl Gateway {
         request: &'a RequestHeader,
         peer: SocketAddr,
         context: &mut Context,
-    ) -> std::result::Result<Matched<'a>, Box<Refusal>> {
-        let refuse = |problem| Box::new(Refusal { guard: "request", problem, headers: Vec::new() });
+    ) -> std::result::Result<Matched<'a>, Ended> {
+        let refuse =
+            |problem| Ended::Refused(Box::new(Refusal { guard: "request", problem, headers: Vec::new() }));
         check_size(request, &self.policy.connections).map_err(refuse)?;
         let (method, headers) = (&request.method, &request.headers);
         let authority = authority(request).map_err(refuse)?;
         let raw_path = raw_path(request).map_err(refuse)?;
-        let Context { known, findings, route, served, .. } = context;
+        let Context { known, findings, route, served, max_body_bytes, .. } = context;
         let server_name = served.connection.server_name.as_deref();
         let arrival = Arrival { method, authority, raw_path, headers, peer };
         let matched = admission::admit(&self.policy, &self.routes, &arrival, server_name, known)
             .map_err(|not_admitted| refuse(not_admitted.problem))?;
         *route = Some(matched.index());
+        *max_body_bytes = matched.max_body_bytes().unwrap_or(self.policy.connections.max_body_bytes);
         let Some(client) = known.client else { return Err(refuse(Problem::internal())) };
         let (path, query) = (known.path.as_str(), raw_query(request));
         let view = RequestView { method, authority, path, query, headers, client };
         match self.guards.check(&view, &matched, findings) {
-            Verdict::Respond(refusal) => return Err(refusal),
+            Verdict::Respond(refusal) => return Err(Ended::Refused(refusal)),
+            Verdict::Answer(answer) => return Err(Ended::Answered(answer)),
             Verdict::Skipped | Verdict::Continue => {}
         }
-        check_length(headers, self.policy.connections.max_body_bytes).map_err(refuse)?;
+        check_length(headers, *max_body_bytes).map_err(refuse)?;
         Ok(matched)
     }
 
@@ -117,8 +128,14 @@ impl Gateway {
     fn pool(&self, route: usize) -> Option<&Pool> {
         match self.routes.get(route).target {
             Target::Upstream(index) => self.pools.get(index),
-            Target::Files(_) => None,
+            Target::Files(_) | Target::Redirect(_) | Target::Respond(_) => None,
         }
+    }
+
+    /// The routes of a request that has met some.
+    fn matched<'a>(&'a self, session: &'a Session, context: &Context) -> Option<Matched<'a>> {
+        let (route, host) = (context.route?, context.known.host?);
+        Some(self.routes.matched(route, &session.req_header().method, host))
     }
 
     fn route_pool(&self, context: &Context) -> Result<&Pool> {
@@ -148,19 +165,23 @@ impl ProxyHttp for Gateway {
         match self.admit(session.req_header(), peer, context) {
             Ok(matched) => {
                 let route = matched.route();
-                if let Target::Files(folder) = &route.target {
-                    let folder = folder.clone();
-                    self.serve_file(session, context, &folder).await?;
+                let is_websocket = route.websocket;
+                if !matches!(route.target, Target::Upstream(_)) {
+                    self.answer_itself(session, context, matched.index()).await?;
                     return Ok(true);
                 }
-                let is_websocket = route.websocket;
                 self.prepare(session, context, is_websocket)?;
                 if !session.as_mut().is_body_done() {
                     context.served.body.begin();
                 }
                 Ok(false)
             }
-            Err(refusal) => {
+            Err(Ended::Answered(answer)) => {
+                context.is_preflight = true;
+                self.respond(session, context, answer.status, answer.headers, Bytes::new()).await?;
+                Ok(true)
+            }
+            Err(Ended::Refused(refusal)) => {
                 context.refused_by = Some(refusal.guard);
                 self.respond_problem(session, context, &refusal.problem, refusal.headers).await?;
                 Ok(true)
@@ -168,7 +189,7 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         let pool = self.route_pool(context)?;
         let server = pool.select(&context.tried).ok_or_else(|| {
             Error::explain(
@@ -177,8 +198,10 @@ impl ProxyHttp for Gateway {
             )
         })?;
         context.tried.push(server);
-        let is_websocket = context.route.is_some_and(|route| self.routes.get(route).websocket);
-        Ok(Box::new(pool.peer(server, is_websocket)))
+        let matched = self.matched(session, context);
+        let is_websocket = matched.is_some_and(|matched| matched.route().websocket);
+        let timeout = matched.and_then(|matched| matched.read_timeout());
+        Ok(Box::new(pool.peer(server, is_websocket, timeout)))
     }
 
     /// A body whose length nobody said is counted as it comes.
@@ -196,7 +219,7 @@ impl ProxyHttp for Gateway {
             context.served.connection.set_request_read(true);
         }
         let is_tunnel = context.served.connection.is_tunnel();
-        if !is_tunnel && watch.received_bytes() > self.policy.connections.max_body_bytes {
+        if !is_tunnel && watch.received_bytes() > context.max_body_bytes {
             watch.end();
             session.set_keepalive(None);
             let status = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
@@ -250,7 +273,7 @@ impl ProxyHttp for Gateway {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
@@ -262,7 +285,7 @@ impl ProxyHttp for Gateway {
             }
             context.served.connection.open_tunnel();
         }
-        self.finish_header(response, context)
+        self.finish_header(session, response, context)
     }
 
     async fn fail_to_proxy(

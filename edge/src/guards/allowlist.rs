@@ -36,7 +36,7 @@ impl Guard for Allowlist {
     }
 }
 
-fn address_not_allowed() -> Problem {
+pub(super) fn address_not_allowed() -> Problem {
     let detail = "This part of the site is open to named addresses only.";
     Problem::new("address-not-allowed", StatusCode::FORBIDDEN, detail)
 }

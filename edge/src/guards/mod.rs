@@ -1,6 +1,8 @@
 //! The guards, and the one place that says in which order they stand.
 
 mod allowlist;
+mod cors;
+mod denylist;
 mod origin;
 mod rate_limit;
 mod token;
@@ -8,9 +10,11 @@ mod token;
 use std::sync::Arc;
 
 use access_token::Revocations;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 pub use allowlist::Allowlist;
+pub use cors::Preflight;
+pub use denylist::Denylist;
 pub use origin::OriginGuard;
 pub use rate_limit::{AddressLimits, Quota, RATE_LIMIT, RateLimits, UserLimits};
 pub use token::{KeyStore, NAME as TOKEN_GUARD, TokenGuard};
@@ -29,6 +33,8 @@ pub enum Verdict {
     Continue,
     /// The guard answers the request; nothing behind it is asked.
     Respond(Box<Refusal>),
+    /// The guard answers the request, and nothing is wrong with it.
+    Answer(Box<Answer>),
 }
 
 /// An answer in place of the service's.
@@ -38,6 +44,17 @@ pub struct Refusal {
     pub guard: &'static str,
     /// What the client is told.
     pub problem: Problem,
+    /// Fields besides those that every answer has.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// An answer without a body, to a request that was for the edge itself.
+#[derive(Debug)]
+pub struct Answer {
+    /// Which guard.
+    pub guard: &'static str,
+    /// The status.
+    pub status: StatusCode,
     /// Fields besides those that every answer has.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -86,8 +103,10 @@ impl Guards {
     pub fn new(policy: &Policy, keys: Arc<KeyStore>, revocations: Arc<Revocations>) -> Self {
         let rate_limits = RateLimits::new(&policy.limits);
         let in_order: Vec<Box<dyn Guard>> = vec![
+            Box::new(Denylist),
             Box::new(Allowlist),
             Box::new(AddressLimits(Arc::clone(&rate_limits))),
+            Box::new(Preflight),
             Box::new(OriginGuard),
             Box::new(TokenGuard::new(&policy.tokens, keys, revocations)),
             Box::new(UserLimits(Arc::clone(&rate_limits))),
@@ -108,8 +127,9 @@ impl Guards {
         findings: &mut Findings,
     ) -> Verdict {
         for guard in &self.in_order {
-            if let Verdict::Respond(refusal) = guard.check(request, matched, findings) {
-                return Verdict::Respond(refusal);
+            match guard.check(request, matched, findings) {
+                Verdict::Skipped | Verdict::Continue => {}
+                end @ (Verdict::Respond(_) | Verdict::Answer(_)) => return end,
             }
         }
         Verdict::Continue

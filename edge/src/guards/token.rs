@@ -64,8 +64,8 @@ impl Guard for TokenGuard {
     }
 
     /// 401 where a token is needed and no valid one is there, or where an optional one is not valid; 403 where its
-    /// role isn't one of the route's; 400 where the request says in several ways who it is, or in its URL, which ends up
-    /// in logs and histories. A verified token's claims are left in the findings.
+    /// role isn't one of the route's, or a claim isn't as the route asks; 400 where the request says in several ways who it
+    /// is, or in its URL, which ends up in logs and histories. A verified token's claims are left in the findings.
     fn check(&self, request: &RequestView<'_>, matched: &Matched<'_>, findings: &mut Findings) -> Verdict {
         let route = matched.route();
         if route.token == TokenRule::None {
@@ -87,7 +87,7 @@ impl Guard for TokenGuard {
             return Verdict::refuse(NAME, Problem::unavailable());
         }
         match self.tokens.verify(&keys, &self.revocations, token) {
-            Ok(verified) if !route.roles.is_empty() && !route.roles.contains(&verified.role) => wrong_role(),
+            Ok(verified) if !route.admits(&verified) => wrong_role(),
             Ok(verified) => {
                 findings.claims = Some(verified);
                 Verdict::Continue
@@ -137,7 +137,7 @@ fn invalid(detail: &str) -> Verdict {
 
 fn wrong_role() -> Verdict {
     let challenge = r#"Bearer realm="daemun", error="insufficient_scope""#;
-    refuse(NAME, "forbidden", StatusCode::FORBIDDEN, "This takes another role.", challenge)
+    refuse(NAME, "forbidden", StatusCode::FORBIDDEN, "This takes another role, or another token.", challenge)
 }
 
 fn refuse(

@@ -6,6 +6,7 @@ mod probe;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pingora::lb::discovery::Static;
 use pingora::lb::selection::RoundRobin;
@@ -72,11 +73,12 @@ impl Pool {
             .and_then(|backend| inet(&backend))
     }
 
-    /// How a server is connected to: HTTP/1.1, kept alive.
-    pub fn peer(&self, server: SocketAddr, is_websocket: bool) -> HttpPeer {
+    /// How a server is connected to: HTTP/1.1, kept alive. `route_timeout` is how long it may be silent, where the route
+    /// says so.
+    pub fn peer(&self, server: SocketAddr, is_websocket: bool, route_timeout: Option<Duration>) -> HttpPeer {
         let Upstream { connect_timeout, read_timeout, websocket_idle, .. } = self.upstream;
         let mut peer = HttpPeer::new(server, false, String::new());
-        let silence = if is_websocket { websocket_idle } else { read_timeout };
+        let silence = if is_websocket { websocket_idle } else { route_timeout.unwrap_or(read_timeout) };
         peer.options.connection_timeout = Some(connect_timeout);
         peer.options.total_connection_timeout = Some(connect_timeout);
         peer.options.read_timeout = Some(silence);

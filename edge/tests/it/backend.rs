@@ -1,8 +1,10 @@
-//! A backend that answers with what it received, and can be made unready, broken or dead.
+//! A backend that answers with what it received, and can be made unready, broken or dead. `?wait_ms=` makes it wait,
+//! `?allow_origin=` open itself to another site.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocketUpgrade};
@@ -122,10 +124,21 @@ async fn echo(State(state): State<Arc<Shared>>, request: Request) -> Response {
         // A panic in the handler makes hyper drop the connection unanswered.
         std::panic::resume_unwind(Box::new("broken on purpose"));
     }
+    let asked = |key: &str| {
+        let query = parts.uri.query().unwrap_or_default();
+        query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
+    };
+    if let Some(wait) = asked("wait_ms").and_then(|ms| ms.parse().ok()) {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+    }
     let answer = Json(
         json!({ "backend": state.name, "target": parts.uri.to_string(), "body": String::from_utf8_lossy(&body) }),
     );
-    ([("server", "echo/1.0"), ("x-powered-by", "echo")], answer).into_response()
+    let mut response = ([("server", "echo/1.0"), ("x-powered-by", "echo")], answer).into_response();
+    if let Some(origin) = asked("allow_origin").and_then(|origin| origin.parse().ok()) {
+        response.headers_mut().insert("access-control-allow-origin", origin);
+    }
+    response
 }
 
 /// No keys at all, an empty document, stands for a source that fails.

@@ -4,9 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and what each may import, as `src/lib.rs` draws it.
-const ARROWS: [(&str, &[&str]); 28] = [
+const ARROWS: [(&str, &[&str]); 30] = [
     ("main", &["server", "explain", "healthcheck", "config"]),
-    ("explain", &["admission", "config", "routes", "guards", "request", "problem"]),
+    (
+        "explain",
+        &["admission", "config", "routes", "guards", "request", "problem", "redirects", "response_headers"],
+    ),
     ("admission", &["client_ip", "path", "routes", "redirect", "problem", "config"]),
     ("healthcheck", &["upstream", "config"]),
     (
@@ -39,6 +42,8 @@ const ARROWS: [(&str, &[&str]); 28] = [
             "guards",
             "upstream",
             "files",
+            "redirects",
+            "response_headers",
             "headers",
             "problem",
             "access_log",
@@ -59,6 +64,8 @@ const ARROWS: [(&str, &[&str]); 28] = [
     ("context", &["admission", "guards", "connection"]),
     ("access_log", &["context"]),
     ("metrics", &["context"]),
+    ("response_headers", &["routes", "config"]),
+    ("redirects", &["path", "config"]),
     ("routes", &["config"]),
     ("headers", &[]),
     ("problem", &[]),
