@@ -38,7 +38,8 @@ fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
 }
 
 fn parse(entry: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(entry).ok()?.trim();
+    // Only spaces and tabs are optional white space (RFC 9110, section 5.6.3): Unicode has more.
+    let text = std::str::from_utf8(entry.trim_ascii()).ok()?;
     text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
@@ -75,6 +76,12 @@ mod tests {
     fn a_malformed_entry_stops_there() {
         assert_eq!(client("127.0.0.1", &["198.51.100.1, unknown"]), None);
         assert_eq!(client("127.0.0.1", &["unknown, 203.0.113.9"]), ip("203.0.113.9"));
+    }
+
+    #[test]
+    fn only_spaces_and_tabs_stand_around_an_address() {
+        assert_eq!(client("127.0.0.1", &["198.51.100.1,\t 203.0.113.9 "]), ip("203.0.113.9"));
+        assert_eq!(client("127.0.0.1", &["203.0.113.9\u{a0}"]), None);
     }
 
     #[test]
