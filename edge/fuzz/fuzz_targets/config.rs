@@ -12,9 +12,15 @@ use libfuzzer_sys::fuzz_target;
 
 const SHIPPED: &str = include_str!("../../../config/edge.toml");
 
+/// More are not told.
+const MOST_FAULTS: usize = 50;
+
 static LINES: LazyLock<Vec<&str>> = LazyLock::new(|| SHIPPED.lines().collect());
 
 fuzz_target!(|data: &str| {
+    if let Some(choices) = data.strip_prefix('!') {
+        return unknown_keys_are_told_where_they_are(choices.as_bytes());
+    }
     // A text of its own, or behind a `~` lines of the shipped file that are others: `17=grace_seconds = 3`.
     let text = data.strip_prefix('~').map_or_else(|| data.to_owned(), edited);
     // Some variables are set, to what would break out of its quotes; without a default all are.
@@ -37,6 +43,35 @@ fn edited(edits: &str) -> String {
         }
     }
     lines.join("\n")
+}
+
+/// Comments of the shipped file become keys that nobody knows.
+fn unknown_keys_are_told_where_they_are(choices: &[u8]) {
+    let mut choices = choices.iter().cycle();
+    let mut told = Vec::new();
+    let lines: Vec<String> = (1..)
+        .zip(LINES.iter())
+        .map(|(number, line)| {
+            let is_chosen = told.len() < MOST_FAULTS
+                && line.starts_with('#')
+                && choices.next().is_some_and(|choice| choice % 4 == 1);
+            if !is_chosen {
+                return (*line).to_owned();
+            }
+            told.push((number, 1));
+            format!("unknown-{number} = \"{}\"", "x".repeat(number))
+        })
+        .collect();
+    let text = config_text::expand(&lines.join("\n"), |_| None).expect("every variable has a default");
+    match config::parse(&text, Path::new("/etc/edge")) {
+        Ok(policy) => {
+            assert!(told.is_empty(), "nobody was told");
+            holds(policy);
+        }
+        Err(faults) => {
+            assert_eq!(faults.iter().map(|fault| (fault.line, fault.column)).collect::<Vec<_>>(), told);
+        }
+    }
 }
 
 fn have_places(faults: &[Fault], text: &str) {
