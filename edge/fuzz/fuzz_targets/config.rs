@@ -45,14 +45,19 @@ fn edited(edits: &str) -> String {
     lines.join("\n")
 }
 
-/// Comments of the shipped file become keys that nobody knows.
+/// Comments of the shipped file become keys that nobody knows; below `[headers]` any key is a field's name.
 fn unknown_keys_are_told_where_they_are(choices: &[u8]) {
     let mut choices = choices.iter().cycle();
     let mut told = Vec::new();
+    let mut is_known_here = false;
     let lines: Vec<String> = (1..)
         .zip(LINES.iter())
         .map(|(number, line)| {
+            if line.starts_with('[') {
+                is_known_here = *line == "[headers]";
+            }
             let is_chosen = told.len() < MOST_FAULTS
+                && !is_known_here
                 && line.starts_with('#')
                 && choices.next().is_some_and(|choice| choice % 4 == 1);
             if !is_chosen {
@@ -93,7 +98,7 @@ fn holds(policy: Policy) {
     assert!(policy.tokens.upstream < policy.upstreams.len() && !policy.tokens.refresh.is_zero());
     let connections = &policy.connections;
     assert!(connections.max_target_bytes <= connections.max_header_bytes);
-    assert!(connections.max_header_bytes <= connections.max_header_bytes_in_all);
+    assert!(connections.memory_bytes >= 1024 * 1024);
     assert!((1..=100).contains(&connections.max_header_fields));
     assert!(policy.limits.iter().all(|limit| limit.requests > 0 && !limit.per.is_zero()));
     assert!(policy.upstreams.iter().all(|upstream| !upstream.servers.is_empty()));
@@ -108,7 +113,7 @@ fn holds(policy: Policy) {
 fn is_decided_by_the_narrowest(table: &RouteTable) {
     for path in ["/", "/admin", "/api/vendors/7", "/api/calendar/x.ics", "/api/auth/login/", "/.well-known/x"]
     {
-        let Some(matched) = table.find(&Method::GET, path) else { continue };
+        let Some(matched) = table.find(&Method::GET, 0, path) else { continue };
         let decisive = matched.route();
         let speaks = |methods: &[Method]| methods.is_empty() || methods.contains(&Method::GET);
         for (route, _) in
