@@ -16,7 +16,7 @@ async fn impatient() -> Edge {
         config
             .replace("handshake_timeout_ms = 10000", "handshake_timeout_ms = 500")
             .replace("header_timeout_ms = 10000", "header_timeout_ms = 500")
-            .replace("idle_timeout_ms = 60000", "idle_timeout_ms = 1000")
+            .replace("idle_timeout_ms = 60000", "idle_timeout_ms = 4000")
             .replace("body_timeout_ms = 20000", "body_timeout_ms = 500")
             .replace("write_timeout_ms = 30000", "write_timeout_ms = 500")
     })
