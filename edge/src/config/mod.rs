@@ -119,9 +119,12 @@ impl<'a> Places<'a> {
     fn fault(&self, offset: usize, message: impl Into<String>) -> Fault {
         let before = &self.text[..self.floor(offset)];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = self.line(offset);
+        // A line that was inserted has no columns that a reader could find.
+        let is_inserted = self.inserted.contains(&line);
         Fault {
-            line: self.original(self.line(offset)).max(1),
-            column: before[line_start..].chars().count() + 1,
+            line: self.original(line).max(1),
+            column: if is_inserted { 1 } else { before[line_start..].chars().count() + 1 },
             message: message.into(),
         }
     }

@@ -223,3 +223,13 @@ fn routes_tie_by_host_path_and_method() {
     assert_eq!(with("hosts = [\"[::1]\"]\nmethods = [\"GET\"]"), [""; 0]);
     assert!(with("hosts = [\"[::1]\"]")[0].contains("the same host, path and method"));
 }
+
+/// A string that is left open goes on through all that follows, also through what was put in for what is missing.
+#[test]
+fn a_fault_behind_the_texts_end_still_stands_in_a_line_of_it() {
+    let text = "hosts ='''a [\n[lis= \"b'";
+    for Fault { line, column, message } in parse(text, Path::new("/")).expect_err("a faulty config") {
+        let place = text.split('\n').nth(line - 1).unwrap_or_else(|| panic!("no line {line}: {message}"));
+        assert!(column <= place.chars().count() + 1, "{line}:{column}: {message}");
+    }
+}
