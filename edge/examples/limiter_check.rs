@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     say("one limit of the shipped policy (1,200 a minute)");
     say("clients     ns a check   memory of the process, MiB");
     for clients in [1u32, 1_000, 100_000, 1_000_000] {
-        let guard = AddressLimits(RateLimits::new(&policy.limits));
+        let guard = AddressLimits(RateLimits::new(&policy.limits, None));
         let mut findings = Findings::default();
         let mut check = |number: u32| {
             let client = Ipv4Addr::from(0x0a00_0000 + number % clients).into();

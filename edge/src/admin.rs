@@ -9,18 +9,21 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
+use crate::drain::Drain;
+use crate::site::Sites;
 use crate::upstream::Pool;
 
 /// Serves `/metrics`, `/health` and `/upstreams`.
 pub struct Admin {
     metrics: PrometheusHandle,
-    pools: Arc<[Pool]>,
+    sites: Arc<Sites>,
+    drain: Arc<Drain>,
 }
 
 impl Admin {
     /// An admin port over the edge's metrics and upstreams.
-    pub fn new(metrics: PrometheusHandle, pools: Arc<[Pool]>) -> Self {
-        Self { metrics, pools }
+    pub fn new(metrics: PrometheusHandle, sites: Arc<Sites>, drain: Arc<Drain>) -> Self {
+        Self { metrics, sites, drain }
     }
 }
 
@@ -33,9 +36,12 @@ impl ServeHttp for Admin {
             (&Method::GET, "/metrics") => {
                 (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
             }
+            (&Method::GET, "/health") if self.drain.has_begun() => {
+                (StatusCode::SERVICE_UNAVAILABLE, JSON, json!({"status": "OUT_OF_SERVICE"}).to_string())
+            }
             (&Method::GET, "/health") => (StatusCode::OK, JSON, json!({"status": "UP"}).to_string()),
             (&Method::GET, "/upstreams") => {
-                let states: Vec<_> = self.pools.iter().flat_map(Pool::states).collect();
+                let states: Vec<_> = self.sites.current().pools.iter().flat_map(Pool::states).collect();
                 (StatusCode::OK, JSON, json!({ "items": states }).to_string())
             }
             _ => (StatusCode::NOT_FOUND, JSON, json!({"error": "no such page"}).to_string()),

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::Pace;
+use crate::drain::Drain;
 
 tokio::task_local! {
     static CURRENT: Served;
@@ -28,14 +29,20 @@ pub struct Served {
 pub struct Connection {
     /// The name that the client asked for when it connected; `None` without TLS, or when it asked for an address.
     pub server_name: Option<String>,
+    drain: Arc<Drain>,
     is_tunnel: AtomicBool,
     is_request_read: AtomicBool,
 }
 
 impl Connection {
-    /// A connection to this name.
-    pub fn new(server_name: Option<String>) -> Self {
-        Self { server_name, ..Self::default() }
+    /// A connection to this name, which ends when `drain` says so.
+    pub fn new(server_name: Option<String>, drain: Arc<Drain>) -> Self {
+        Self { server_name, drain, ..Self::default() }
+    }
+
+    /// The end that it waits for.
+    pub fn drain(&self) -> &Arc<Drain> {
+        &self.drain
     }
 
     /// From now on all bytes pass, in both directions: the protocol was switched (RFC 9110, section 7.8).
@@ -165,7 +172,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_served_is_known_to_the_task_only() {
-        let connection = Arc::new(Connection::new(Some("a.example".into())));
+        let connection = Arc::new(Connection::new(Some("a.example".into()), Arc::default()));
         let served = Served { connection, ..Served::default() };
         let name = serve(served, PACE, async { current().connection.server_name.clone() }).await;
         assert_eq!(name, Some(Some("a.example".into())));

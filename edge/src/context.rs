@@ -1,6 +1,7 @@
 //! What a request carries from its first phase to its log line.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use uuid::Uuid;
@@ -8,10 +9,12 @@ use uuid::Uuid;
 use crate::admission::Known;
 use crate::connection::{self, Served};
 use crate::guards::Findings;
+use crate::site::Site;
 
 /// The state of one request.
-#[derive(Debug)]
 pub struct Context {
+    /// The policy that it meets, to its end.
+    pub site: Arc<Site>,
     /// When its header had been read.
     pub started: Instant,
     /// Its connection, and how its body comes along.
@@ -35,9 +38,10 @@ pub struct Context {
 }
 
 impl Context {
-    /// A fresh request: the one that the running task serves.
-    pub fn new() -> Self {
+    /// A fresh request of this site: the one that the running task serves.
+    pub fn new(site: Arc<Site>) -> Self {
         Self {
+            site,
             started: Instant::now(),
             served: connection::current(),
             request_id: Uuid::now_v7().to_string(),
@@ -49,11 +53,5 @@ impl Context {
             tried: Vec::new(),
             refused_by: None,
         }
-    }
-}
-
-impl Default for Context {
-    fn default() -> Self {
-        Self::new()
     }
 }

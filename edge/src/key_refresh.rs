@@ -1,7 +1,6 @@
 //! Keeps the public keys of access tokens up to date: read at start, on a schedule, and when a token names a key
 //! that isn't known.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::config::Policy;
 use crate::guards::KeyStore;
+use crate::site::Sites;
 use crate::upstream::Probe;
 
 /// Between two fetches at least. A token that names an unknown key is cause to fetch at once, if the last time is so long
@@ -22,35 +21,29 @@ const BETWEEN: Duration = Duration::from_secs(1);
 
 /// Reads the key set from whichever server answers; the last good one stays in force when none does.
 pub struct KeyRefresher {
-    servers: Vec<SocketAddr>,
-    path: String,
-    every: Duration,
+    sites: Arc<Sites>,
     probe: Arc<Probe>,
     keys: Arc<KeyStore>,
 }
 
 impl KeyRefresher {
-    /// A refresher for the policy's key source.
-    pub fn new(policy: &Policy, probe: Arc<Probe>, keys: Arc<KeyStore>) -> Self {
-        let source = &policy.upstreams[policy.tokens.upstream];
-        Self {
-            servers: source.servers.iter().map(|server| server.address).collect(),
-            path: policy.tokens.jwks_path.clone(),
-            every: policy.tokens.refresh,
-            probe,
-            keys,
-        }
+    /// A refresher for the key source of whichever policy is in force.
+    pub fn new(sites: Arc<Sites>, probe: Arc<Probe>, keys: Arc<KeyStore>) -> Self {
+        Self { sites, probe, keys }
     }
 
-    async fn refresh(&self) -> bool {
-        for server in &self.servers {
-            match self.probe.get(*server, &self.path).await {
+    /// Until the next time, if it was read.
+    async fn refresh(&self) -> Option<Duration> {
+        let policy = Arc::clone(&self.sites.current().policy);
+        let source = &policy.upstreams[policy.tokens.upstream];
+        for server in source.servers.iter().map(|server| server.address) {
+            match self.probe.get(server, &policy.tokens.jwks_path).await {
                 Ok(document) => match KeySet::from_jwks(&document) {
                     Ok(keys) => {
                         metrics::gauge!("edge_token_keys").set(keys.len() as f64);
                         metrics::gauge!("edge_token_key_source_up").set(1.0);
                         self.keys.store(keys);
-                        return true;
+                        return Some(policy.tokens.refresh);
                     }
                     Err(error) => tracing::error!(%server, %error, "the key set is refused"),
                 },
@@ -59,7 +52,7 @@ impl KeyRefresher {
         }
         metrics::counter!("edge_token_key_refresh_failures_total").increment(1);
         metrics::gauge!("edge_token_key_source_up").set(0.0);
-        false
+        None
     }
 }
 
@@ -68,7 +61,7 @@ impl BackgroundService for KeyRefresher {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         loop {
             let began = Instant::now();
-            let pause = if self.refresh().await { self.every } else { BETWEEN };
+            let pause = self.refresh().await.unwrap_or(BETWEEN);
             let next = async {
                 tokio::select! {
                     () = sleep(pause) => {}

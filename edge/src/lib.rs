@@ -6,21 +6,24 @@
 //! main      → server, explain, healthcheck, config
 //! explain   → admission, config, routes, guards, request, problem, redirects, response_headers
 //! healthcheck → upstream, config
-//! server    → acme, door, gateway, admin, redirect, tls, key_refresh, revocation_feed, upstream, guards, metrics,
-//!             config
-//! door      → connection, client_ip, problem, config
-//! gateway   → admission, context, target, request, routes, guards, upstream, files, redirects, response_headers,
-//!             headers, problem, access_log, metrics, config
+//! server    → acme, door, drain, gateway, site, admin, redirect, tls, key_refresh, revocation_feed, upstream, guards,
+//!             access_log, metrics, config
+//! door      → connection, drain, client_ip, problem, config
+//! gateway   → admission, context, site, target, request, routes, guards, upstream, files, redirects, response_headers,
+//!             headers, problem, access_log, metrics, websocket, drain, config
 //! admission → client_ip, path, routes, redirect, problem, config
-//! admin     → upstream, metrics                redirect  → acme, path, problem
-//! key_refresh → guards, upstream, config       tls       → acme, config            target → problem, config
+//! admin     → site, drain, upstream            redirect  → acme, path, problem
+//! key_refresh → site, guards, upstream         tls       → acme, config            target → problem, config
 //! revocation_feed → config
+//! site      → guards, routes, upstream, metrics, config
 //! guards    → client_ip, request, routes, problem, config
 //! upstream  → config                           files     → problem
 //! acme      → config
 //! response_headers → routes, config                  redirects → path, config
-//! context   → admission, guards, connection          access_log, metrics → context, routes
-//! routes, connection → config                   headers, problem, request, client_ip, path → (nothing)
+//! context   → admission, site, guards, connection          access_log → context
+//! connection → drain, config                    routes → config
+//! websocket → request
+//! drain, metrics, headers, problem, request, client_ip, path → (nothing)
 //! config    → (nothing)
 //! ```
 //!
@@ -36,6 +39,7 @@ pub mod config;
 pub mod connection;
 pub mod context;
 pub mod door;
+pub mod drain;
 pub mod explain;
 pub mod files;
 pub mod gateway;
@@ -53,6 +57,8 @@ pub mod response_headers;
 pub mod revocation_feed;
 pub mod routes;
 pub mod server;
+pub mod site;
 pub mod target;
 pub mod tls;
 pub mod upstream;
+pub mod websocket;

@@ -21,8 +21,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve with this configuration
-    Run { config: PathBuf },
+    /// Serve with this configuration; SIGHUP reads it again, SIGTERM ends it
+    Run {
+        config: PathBuf,
+        /// Take over from the edge that runs with this configuration; it leaves once this one serves
+        #[arg(long)]
+        upgrade: bool,
+    },
     /// Print everything that is wrong with a configuration
     Check {
         config: PathBuf,
@@ -82,7 +87,7 @@ fn main() -> ExitCode {
 
 fn obey(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Run { config } => run(&config).map(|()| ExitCode::SUCCESS),
+        Command::Run { config, upgrade } => run(&config, upgrade).map(|()| ExitCode::SUCCESS),
         Command::Check { config, json } => check(&config, json),
         Command::Explain(arguments) => answer(arguments).map(|()| ExitCode::SUCCESS),
         Command::Policy { config, json } => {
@@ -113,7 +118,7 @@ fn check(config: &Path, json: bool) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn run(config: &Path) -> anyhow::Result<()> {
+fn run(config: &Path, upgrade: bool) -> anyhow::Result<()> {
     // Pingora reports a client that went away as an error of ours; the access log has it.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
         EnvFilter::new(
@@ -123,7 +128,7 @@ fn run(config: &Path) -> anyhow::Result<()> {
     // A full disk must not end the edge.
     let builder = tracing_subscriber::fmt().log_internal_errors(false);
     builder.json().flatten_event(true).with_env_filter(filter).init();
-    edge::server::run(config::load(config)?)
+    edge::server::run(config, upgrade)
 }
 
 fn answer(arguments: ExplainArguments) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
@@ -16,7 +17,7 @@ use crate::problem::{self, Problem};
 
 /// Answers 308 to the HTTPS address, or a problem where there is none.
 pub struct RedirectToHttps {
-    hosts: Vec<String>,
+    hosts: ArcSwap<Vec<String>>,
     https_port: u16,
     acme: Option<Arc<Acme>>,
 }
@@ -27,7 +28,12 @@ impl RedirectToHttps {
     /// Redirects requests for `hosts` to the same host at `https_port`.
     /// What a CA asks for, `acme` answers.
     pub fn new(hosts: Vec<String>, https_port: u16, acme: Option<Arc<Acme>>) -> Self {
-        Self { hosts, https_port, acme }
+        Self { hosts: ArcSwap::from_pointee(hosts), https_port, acme }
+    }
+
+    /// From now on these are the hosts.
+    pub fn change(&self, hosts: Vec<String>) {
+        self.hosts.store(Arc::new(hosts));
     }
 
     fn challenge_answer(&self, request: &RequestHeader) -> Option<String> {
@@ -45,7 +51,7 @@ impl RedirectToHttps {
             .ok_or_else(|| Problem::bad_request("The request has no Host."))?;
         let name = host_name(authority).to_ascii_lowercase();
         // Only a name of ours goes into the Location: never a redirect to wherever a client says.
-        if !self.hosts.contains(&name) {
+        if !self.hosts.load().contains(&name) {
             return Err(Problem::misdirected());
         }
         let path = canonicalise(uri.path()).map_err(|error| Problem::bad_request(error.to_string()))?;

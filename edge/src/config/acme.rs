@@ -7,7 +7,7 @@ use http::Uri;
 use rustls::pki_types::DnsName;
 
 /// What is ordered where. To set it is to agree to the CA's terms of service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcmePolicy {
     /// The URL of the CA's directory (RFC 8555, 7.1.1): `https://…`. After a change of CA the certificates in use
     /// stay until they end soon; remove their files to have new ones at once.

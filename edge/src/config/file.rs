@@ -20,6 +20,7 @@ pub(super) struct File {
     pub(super) connections: Spanned<Connections>,
     pub(super) acme: Option<Spanned<Acme>>,
     pub(super) shutdown: Shutdown,
+    pub(super) upgrade: Spanned<Upgrade>,
     pub(super) tokens: Spanned<Tokens>,
     pub(super) upstreams: BTreeMap<String, Spanned<Upstream>>,
     #[serde(default)]
@@ -95,12 +96,20 @@ pub(super) struct Connections {
     pub(super) max_target_bytes: usize,
     pub(super) max_body_bytes: u64,
     pub(super) max_streams: u32,
+    pub(super) websocket_bytes_per_second: u64,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Shutdown {
     pub(super) grace_seconds: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Upgrade {
+    pub(super) socket: PathBuf,
+    pub(super) drain_seconds: u64,
 }
 
 #[derive(Deserialize)]

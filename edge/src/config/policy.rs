@@ -29,6 +29,8 @@ pub struct Policy {
     pub connections: ConnectionPolicy,
     /// How long requests in flight may still take once a stop was asked.
     pub grace: Duration,
+    /// How another edge takes over from this one.
+    pub upgrade: Upgrade,
     /// How access tokens are checked.
     pub tokens: TokenPolicy,
     /// Groups of equal servers; routes name them by index.
@@ -44,7 +46,7 @@ pub struct Policy {
 }
 
 /// The addresses that the edge listens on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// HTTP/1.1 and HTTP/2 over TLS.
     pub https: SocketAddr,
@@ -52,6 +54,15 @@ pub struct Listen {
     pub http: SocketAddr,
     /// Metrics, health and upstreams.
     pub admin: SocketAddr,
+}
+
+/// How another edge takes over from a running one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upgrade {
+    /// The Unix socket at which the running edge offers its listening sockets.
+    pub socket: PathBuf,
+    /// How long what is in flight may stay with the old one; WebSockets are told to go at its end.
+    pub drain: Duration,
 }
 
 /// How connections are secured.
@@ -115,6 +126,8 @@ pub struct ConnectionPolicy {
     pub max_target_bytes: usize,
     /// A request's body.
     pub max_body_bytes: u64,
+    /// What a client may send over an open WebSocket, bytes a second; twice as much at once.
+    pub websocket_bytes_per_second: u64,
     /// Requests at once on one HTTP/2 connection.
     pub max_streams: u32,
 }

@@ -15,6 +15,9 @@ use super::{Fault, Places, answers, transport};
 /// Budgets are counted in nanoseconds a request; what is finer than a microsecond is a typing error.
 const MAX_REQUESTS_PER_SECOND: u32 = 1_000_000;
 
+/// Tries of one request on other servers.
+pub const MOST_RETRIES: usize = 8;
+
 pub(super) fn resolve(file: File, folder: &Path, places: &Places<'_>) -> Result<Policy, Vec<Fault>> {
     let mut faults = Vec::new();
     let upstream_names: Vec<String> = file.upstreams.keys().cloned().collect();
@@ -36,6 +39,7 @@ pub(super) fn resolve(file: File, folder: &Path, places: &Places<'_>) -> Result<
     let tls = transport::tls(file.tls, has_acme, folder, places, &mut faults);
     let acme = file.acme.and_then(|acme| transport::acme(acme, folder, places, &mut faults));
     let connections = transport::connections(file.connections, places, &mut faults);
+    let upgrade = transport::upgrade(file.upgrade, folder, places, &mut faults);
     let mut told = Told::new(places, &mut faults);
     let headers = answers::fields(&file.headers, &mut told);
     let hsts = file.hsts.map(|entry| answers::hsts(entry, &hosts, &mut told));
@@ -53,6 +57,7 @@ pub(super) fn resolve(file: File, folder: &Path, places: &Places<'_>) -> Result<
         acme,
         connections,
         grace: Duration::from_secs(file.shutdown.grace_seconds),
+        upgrade,
         tokens,
         upstreams,
         limits,
@@ -87,6 +92,9 @@ fn upstreams(
             if value == 0 {
                 fault(format!("upstream `{name}`: `{key}` is at least 1"));
             }
+        }
+        if upstream.retries > MOST_RETRIES {
+            fault(format!("upstream `{name}`: `retries` is at most {MOST_RETRIES}"));
         }
         upstreams.push(Upstream {
             name,

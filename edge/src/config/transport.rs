@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::acme::{AcmePolicy, ChallengeKind};
 use super::file;
-use super::policy::{CertificateFiles, ConnectionPolicy, Pace, TlsPolicy, TlsVersion};
+use super::policy::{CertificateFiles, ConnectionPolicy, Pace, TlsPolicy, TlsVersion, Upgrade};
 use super::{Fault, Places};
 
 /// What a backend's server takes (hyper: 100 fields); what it would refuse bare is to be refused here.
@@ -102,6 +102,7 @@ pub(super) fn connections(
         ("max_header_fields", file.max_header_fields as u64),
         ("max_target_bytes", file.max_target_bytes as u64),
         ("max_streams", file.max_streams.into()),
+        ("websocket_bytes_per_second", file.websocket_bytes_per_second),
     ];
     for (key, value) in sizes {
         if value == 0 {
@@ -128,7 +129,22 @@ pub(super) fn connections(
         max_target_bytes: file.max_target_bytes,
         max_body_bytes: file.max_body_bytes,
         max_streams: file.max_streams,
+        websocket_bytes_per_second: file.websocket_bytes_per_second,
     }
+}
+
+pub(super) fn upgrade(
+    entry: Spanned<file::Upgrade>,
+    folder: &Path,
+    places: &Places<'_>,
+    faults: &mut Vec<Fault>,
+) -> Upgrade {
+    let start = entry.span().start;
+    let file::Upgrade { socket, drain_seconds } = entry.into_inner();
+    if drain_seconds == 0 {
+        faults.push(places.fault(start, "`drain_seconds` is at least 1"));
+    }
+    Upgrade { socket: folder.join(socket), drain: Duration::from_secs(drain_seconds) }
 }
 
 fn pace(grace_ms: u64, bytes_per_second: u64) -> Pace {

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
-use pingora::server::ShutdownWatch;
 use tokio::time::timeout;
 
-use super::Door;
 use super::capacity::{Full, Place, weight};
 use super::head::{self, BodyLength, HeadScanner};
 use super::refusal::{self, Refusal};
 use super::stream::{ClientStream, READ_BYTES};
+use super::{Door, Settings};
 use crate::connection::{self, Served};
+use crate::drain::{Drain, Phase};
 
 /// Requests on one connection; then its memory is given back.
 const MOST_REQUESTS: u32 = 10_000;
@@ -39,11 +39,12 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
     mut stream: Box<ClientStream>,
     door: &Door,
     place: &Arc<Place>,
-    shutdown: &ShutdownWatch,
 ) {
+    let shutdown = door.drain.watch();
     for left in (0..MOST_REQUESTS).rev() {
         let is_first = left == MOST_REQUESTS - 1;
-        let request = match next_request(&mut stream, door, place, is_first, shutdown).await {
+        let settings = door.settings();
+        let request = match next_request(&mut stream, &settings, place, is_first, &door.drain).await {
             Ok(request) => request,
             Err(NoRequest::Gone) => return stream.close().await,
             Err(NoRequest::Refused(problem)) => {
@@ -60,10 +61,12 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
         let served = Served { connection: Arc::clone(stream.connection()), ..Served::default() };
         let mut session = ServerSession::new_http1(stream);
         // Between requests it is this loop that waits.
-        session.set_keepalive((!*shutdown.borrow()).then(|| door.policy.idle_timeout.as_secs().max(1)));
+        session
+            .set_keepalive((!door.drain.has_begun()).then(|| settings.policy.idle_timeout.as_secs().max(1)));
         session.set_keepalive_reuses_remaining(Some(left));
         let answered =
-            connection::serve(served, door.policy.body_pace, app.process_new_http(session, shutdown)).await;
+            connection::serve(served, settings.policy.body_pace, app.process_new_http(session, &shutdown))
+                .await;
         let Some(reused) = answered.flatten() else { return };
         let (transport, _settings) = reused.consume();
         stream = transport.into_any().downcast().expect("Pingora gives back the stream that it was given");
@@ -73,32 +76,36 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
 /// Waits for the next request and reads its header.
 async fn next_request(
     stream: &mut ClientStream,
-    door: &Door,
+    settings: &Settings,
     place: &Arc<Place>,
     is_first: bool,
-    shutdown: &ShutdownWatch,
+    drain: &Arc<Drain>,
 ) -> Result<Next, NoRequest> {
-    let policy = &door.policy;
+    let policy = &settings.policy;
     // Who has just connected wants something.
     let patience = if is_first { policy.header_timeout } else { policy.idle_timeout };
     if stream.early().is_empty() {
-        let mut shutdown = shutdown.clone();
         tokio::select! {
             biased;
             read = timeout(patience, stream.read_early()) => match read {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) | Err(_) => return Err(NoRequest::Gone),
             },
-            _ = shutdown.wait_for(|is_shutting_down| *is_shutting_down) => return Err(NoRequest::Gone),
+            () = drain.reached(Phase::ClosingIdle) => return Err(NoRequest::Gone),
         }
     }
-    match timeout(policy.header_timeout, read_head(stream, door, place)).await {
+    match timeout(policy.header_timeout, read_head(stream, settings, place)).await {
         Ok(read) => read,
         Err(_) => Err(NoRequest::Refused(Refusal::TooSlow)),
     }
 }
 
-async fn read_head(stream: &mut ClientStream, door: &Door, place: &Arc<Place>) -> Result<Next, NoRequest> {
+async fn read_head(
+    stream: &mut ClientStream,
+    settings: &Settings,
+    place: &Arc<Place>,
+) -> Result<Next, NoRequest> {
+    let limits = &settings.head_limits;
     let refused = |flaw| NoRequest::Refused(Refusal::Flaw(flaw));
     let mut scanner = HeadScanner::default();
     let mut may_skip = true;
@@ -112,8 +119,8 @@ async fn read_head(stream: &mut ClientStream, door: &Door, place: &Arc<Place>) -
         }
         if !(may_skip && stream.early() == b"\r") {
             may_skip &= stream.early().is_empty();
-            if let Some(length) = scanner.scan(stream.early(), &door.head_limits).map_err(refused)? {
-                let body = head::check(&stream.early()[..length], &door.head_limits).map_err(refused)?;
+            if let Some(length) = scanner.scan(stream.early(), limits).map_err(refused)? {
+                let body = head::check(&stream.early()[..length], limits).map_err(refused)?;
                 return Ok(match body {
                     BodyLength::Bytes(bytes) => {
                         Next { bytes: length as u64 + bytes, weight: weight(length, Some(bytes)) }
@@ -123,8 +130,7 @@ async fn read_head(stream: &mut ClientStream, door: &Door, place: &Arc<Place>) -
             }
         }
         if held.is_none() && stream.early().len() > READ_BYTES {
-            let most = door.head_limits.bytes;
-            held = Some(place.hold(most).map_err(|_| NoRequest::Refused(Refusal::Full))?);
+            held = Some(place.hold(limits.bytes).map_err(|_| NoRequest::Refused(Refusal::Full))?);
         }
         match stream.read_early().await {
             Ok(1..) => {}

@@ -9,7 +9,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::ShutdownWatch;
 
-use super::Door;
+use super::Settings;
 use super::capacity::{Place, weight};
 use crate::connection::{self, Connection, Served};
 
@@ -26,17 +26,22 @@ const FIELD_OVERHEAD: usize = 32;
 /// The application of one connection.
 pub(super) struct Http2<A> {
     app: Arc<A>,
-    door: Arc<Door>,
+    settings: Arc<Settings>,
     connection: Arc<Connection>,
     place: Arc<Place>,
     options: HttpServerOptions,
 }
 
 impl<A> Http2<A> {
-    pub(super) fn new(app: Arc<A>, door: Arc<Door>, connection: Arc<Connection>, place: Arc<Place>) -> Self {
+    pub(super) fn new(
+        app: Arc<A>,
+        settings: Arc<Settings>,
+        connection: Arc<Connection>,
+        place: Arc<Place>,
+    ) -> Self {
         let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(door.policy.idle_timeout);
-        Self { app, door, connection, place, options }
+        options.h2_idle_timeout = Some(settings.policy.idle_timeout);
+        Self { app, settings, connection, place, options }
     }
 }
 
@@ -55,15 +60,15 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
         };
         let served = Served { connection: Arc::clone(&self.connection), ..Served::default() };
         let request = self.app.process_new_http(session, shutdown);
-        connection::serve(served, self.door.policy.body_pace, request).await;
+        connection::serve(served, self.settings.policy.body_pace, request).await;
         None
     }
 
     fn h2_options(&self) -> Option<H2Options> {
         let mut options = default_h2_options();
         options
-            .max_concurrent_streams(self.door.policy.max_streams)
-            .max_header_list_size(self.door.policy.max_header_bytes.try_into().unwrap_or(u32::MAX))
+            .max_concurrent_streams(self.settings.policy.max_streams)
+            .max_header_list_size(self.settings.policy.max_header_bytes.try_into().unwrap_or(u32::MAX))
             .max_send_buffer_size(SEND_BUFFER_BYTES)
             .max_concurrent_reset_streams(RESET_STREAMS)
             .max_pending_accept_reset_streams(RESET_STREAMS)

@@ -1,5 +1,5 @@
-//! The front door: what happens between a connection and its first request. Pingora accepts the connection; here it gets
-//! a place, is secured, and is read with a deadline on everything; what has two meanings is refused.
+//! The front door: what happens between a connection and its first request. It gets a place, is secured, and is read with a
+//! deadline on everything; what has two meanings is refused.
 //!
 //! ```text
 //! accept ─ place (all, of one address) ─ TLS handshake ┬─ HTTP/1: header (in time, in size, one meaning) ─ the application
@@ -16,15 +16,14 @@ mod stall;
 mod stream;
 mod transport;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use pingora::apps::{HttpServerApp, ServerApp};
-use pingora::protocols::Stream;
-use pingora::server::ShutdownWatch;
 use rustls::{HandshakeKind, ServerConfig};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -37,33 +36,61 @@ use self::transport::{Socket, Transport};
 use crate::client_ip::network_key;
 use crate::config::{ConnectionPolicy, Policy};
 use crate::connection::Connection;
+use crate::drain::Drain;
 
-/// What all connections have in common.
+/// What all connections have in common. Several listeners may share it: then they share its places.
 pub struct Door {
-    policy: Arc<ConnectionPolicy>,
-    head_limits: HeadLimits,
-    trusted_proxies: Vec<IpNet>,
+    settings: ArcSwap<Settings>,
     capacity: Arc<Capacity>,
+    drain: Arc<Drain>,
 }
 
-impl Door {
-    /// The door that a policy asks for. Several listeners may share it: then they share its places.
-    pub fn new(policy: &Policy) -> Arc<Self> {
-        let connections = &policy.connections;
-        Arc::new(Self {
+/// What a policy says of connections.
+struct Settings {
+    policy: ConnectionPolicy,
+    head_limits: HeadLimits,
+    trusted_proxies: Vec<IpNet>,
+}
+
+impl Settings {
+    fn new(policy: &Policy) -> Self {
+        let connections = policy.connections.clone();
+        Self {
             head_limits: HeadLimits {
                 bytes: connections.max_header_bytes,
                 target_bytes: connections.max_target_bytes,
                 fields: connections.max_header_fields,
             },
             trusted_proxies: policy.trusted_proxies.clone(),
-            capacity: Capacity::new(Bounds {
-                connections: connections.max,
-                of_one_share: connections.max_per_address,
-                bytes: connections.memory_bytes,
-            }),
-            policy: Arc::new(connections.clone()),
+            policy: connections,
+        }
+    }
+}
+
+impl Door {
+    /// The door that a policy asks for, open until `drain` begins.
+    pub fn new(policy: &Policy, drain: Arc<Drain>) -> Arc<Self> {
+        Arc::new(Self {
+            settings: ArcSwap::from_pointee(Settings::new(policy)),
+            capacity: Capacity::new(bounds(&policy.connections)),
+            drain,
         })
+    }
+
+    /// A small one for the admin port: it has places of its own, and stays open to the end.
+    pub fn of_admin(policy: &Policy) -> Arc<Self> {
+        let bounds = Bounds { connections: 64, of_one_share: 64, bytes: 4 * 1024 * 1024 };
+        Arc::new(Self {
+            settings: ArcSwap::from_pointee(Settings::new(policy)),
+            capacity: Capacity::new(bounds),
+            drain: Arc::default(),
+        })
+    }
+
+    /// From now on it is as this policy says; connections that are open keep their places.
+    pub fn change(&self, policy: &Policy) {
+        self.capacity.change(bounds(&policy.connections));
+        self.settings.store(Arc::new(Settings::new(policy)));
     }
 
     /// Connections that are open.
@@ -76,46 +103,53 @@ impl Door {
         self.capacity.taken_bytes()
     }
 
-    /// Whose share of the places a connection takes; a trusted proxy's is without a bound of its own.
-    fn share_of(&self, peer: IpAddr) -> Option<u64> {
-        let is_trusted = self.trusted_proxies.iter().any(|network| network.contains(&peer));
-        (!is_trusted).then(|| network_key(peer))
+    fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// A place for a client's connection. Of the places of one address a trusted proxy's share has no bound of its own.
+    fn place(&self, client: IpAddr) -> Result<Place, capacity::Full> {
+        let settings = self.settings.load();
+        let is_trusted = settings.trusted_proxies.iter().any(|network| network.contains(&client));
+        self.capacity.take(client, (!is_trusted).then(|| network_key(client)))
     }
 }
+
+fn bounds(policy: &ConnectionPolicy) -> Bounds {
+    Bounds { connections: policy.max, of_one_share: policy.max_per_address, bytes: policy.memory_bytes }
+}
+
+/// What connections are secured with; it may change between two of them.
+type ServerConfigs = Arc<ArcSwap<ServerConfig>>;
 
 /// A listener's application behind the door.
 pub struct FrontDoor<A> {
     door: Arc<Door>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<ServerConfigs>,
     app: Arc<A>,
 }
 
 impl<A> FrontDoor<A> {
     /// An application that is spoken to in plain HTTP/1.
-    pub fn plain(door: Arc<Door>, app: A) -> Self {
-        Self { door, tls: None, app: Arc::new(app) }
+    pub fn plain(door: Arc<Door>, app: Arc<A>) -> Arc<Self> {
+        Arc::new(Self { door, tls: None, app })
     }
 
     /// An application that is spoken to over TLS, in HTTP/1 and HTTP/2.
-    pub fn secured(door: Arc<Door>, tls: ServerConfig, app: A) -> Self {
-        Self { door, tls: Some(TlsAcceptor::from(Arc::new(tls))), app: Arc::new(app) }
+    pub fn secured(door: Arc<Door>, tls: ServerConfigs, app: Arc<A>) -> Arc<Self> {
+        Arc::new(Self { door, tls: Some(tls), app })
     }
 }
 
-#[async_trait]
-impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for FrontDoor<A> {
-    async fn process_new(self: &Arc<Self>, socket: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let digest = socket.get_socket_digest();
-        let peer = digest.as_ref().and_then(|digest| digest.peer_addr()).and_then(|peer| peer.as_inet())?;
-        let client = peer.ip().to_canonical();
-        match self.door.capacity.take(client, self.door.share_of(client)) {
-            // A task of its own: Pingora's holds room for a handshake that it doesn't make, 9 KiB for as long as it runs.
-            // It ends with the connection, at the latest with the runtime after the grace.
+impl<A: HttpServerApp + Send + Sync + 'static> FrontDoor<A> {
+    /// Takes in a connection, if there is a place for it; it is served by a task of its own, to its end.
+    pub fn take_in(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr) {
+        match self.door.place(peer.ip().to_canonical()) {
             Ok(place) => {
-                let (front, place, shutdown) = (Arc::clone(self), Arc::new(place), shutdown.clone());
+                let (front, place) = (Arc::clone(self), Arc::new(place));
                 tokio::spawn(async move {
                     tokio::select! {
-                        () = front.serve(socket, &place, &shutdown) => {}
+                        () = front.serve(Socket::new(socket, peer), &place) => {}
                         () = place.given_away() => {}
                     }
                 });
@@ -124,26 +158,20 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for FrontDoor<A> {
                 metrics::counter!("edge_connections_refused_total", "reason" => full.name()).increment(1);
             }
         }
-        None
     }
 
-    async fn cleanup(&self) {
-        self.app.http_cleanup().await;
-    }
-}
-
-impl<A: HttpServerApp + Send + Sync + 'static> FrontDoor<A> {
-    async fn serve(&self, socket: Stream, place: &Arc<Place>, shutdown: &ShutdownWatch) {
-        let policy = &self.door.policy;
+    async fn serve(&self, socket: Socket, place: &Arc<Place>) {
+        let Door { settings, drain, .. } = &*self.door;
         let Some(tls) = &self.tls else {
-            let connection = Arc::new(Connection::default());
-            let stream = ClientStream::http1(Transport::Plain(socket), connection, policy.write_pace);
-            return http1::serve(&self.app, Box::new(stream), &self.door, place, shutdown).await;
+            let connection = Arc::new(Connection::new(None, Arc::clone(drain)));
+            let stream = ClientStream::http1(Transport::Plain(socket), connection, &settings.load().policy);
+            return http1::serve(&self.app, Box::new(stream), &self.door, place).await;
         };
         // On the heap: what it takes is given back when it is done.
         let Some(secured) = Box::pin(self.handshake(tls, socket, place)).await else { return };
         let session = secured.get_ref().1;
-        let connection = Arc::new(Connection::new(session.server_name().map(str::to_owned)));
+        let name = session.server_name().map(str::to_owned);
+        let connection = Arc::new(Connection::new(name, Arc::clone(drain)));
         let is_http2 = match session.alpn_protocol() {
             Some(b"h2") => true,
             None | Some(b"http/1.1") => false,
@@ -151,24 +179,26 @@ impl<A: HttpServerApp + Send + Sync + 'static> FrontDoor<A> {
             Some(_) => return,
         };
         let transport = Transport::Tls(Box::new(secured));
+        let settings = settings.load_full();
         if !is_http2 {
-            let stream = ClientStream::http1(transport, connection, policy.write_pace);
-            return http1::serve(&self.app, Box::new(stream), &self.door, place, shutdown).await;
+            let stream = ClientStream::http1(transport, connection, &settings.policy);
+            return http1::serve(&self.app, Box::new(stream), &self.door, place).await;
         }
-        let (pace, patience) = (policy.write_pace, policy.header_timeout);
-        let stream = ClientStream::http2(transport, Arc::clone(&connection), pace, patience);
-        let app = Http2::new(Arc::clone(&self.app), Arc::clone(&self.door), connection, Arc::clone(place));
-        Arc::new(app).process_new(Box::new(stream), shutdown).await;
+        let stream = ClientStream::http2(transport, Arc::clone(&connection), &settings.policy);
+        let app = Http2::new(Arc::clone(&self.app), settings, connection, Arc::clone(place));
+        Arc::new(app).process_new(Box::new(stream), &drain.watch()).await;
     }
 
     async fn handshake(
         &self,
-        tls: &TlsAcceptor,
-        socket: Stream,
+        tls: &ServerConfigs,
+        socket: Socket,
         place: &Arc<Place>,
     ) -> Option<TlsStream<Socket>> {
         let count = |result| metrics::counter!("edge_handshakes_total", "result" => result).increment(1);
-        match timeout(self.door.policy.handshake_timeout, tls.accept(Socket::new(socket, place))).await {
+        let patience = self.door.settings.load().policy.handshake_timeout;
+        let acceptor = TlsAcceptor::from(tls.load_full());
+        match timeout(patience, acceptor.accept(socket.bounded(place))).await {
             Ok(Ok(mut secured)) => {
                 count(match secured.get_ref().1.handshake_kind() {
                     Some(HandshakeKind::Resumed) => "resumed",

@@ -23,7 +23,7 @@ use tokio::time::{Sleep, sleep};
 use super::frames::FrameMeter;
 use super::stall::Stall;
 use super::transport::Transport;
-use crate::config::Pace;
+use crate::config::ConnectionPolicy;
 use crate::connection::Connection;
 
 /// Read at once of a header; more than most have.
@@ -71,21 +71,26 @@ enum Closing {
 
 impl ClientStream {
     /// An HTTP/1 connection; nothing of it is handed on before [`Self::allow`].
-    pub(super) fn http1(transport: Transport, connection: Arc<Connection>, write_pace: Pace) -> Self {
+    pub(super) fn http1(
+        transport: Transport,
+        connection: Arc<Connection>,
+        policy: &ConnectionPolicy,
+    ) -> Self {
         let protocol = Protocol::Http1 { early: BytesMut::new(), allowed: 0 };
-        Self { transport, connection, protocol, stall: Stall::new(write_pace), closing: Closing::No }
+        let stall = Stall::new(policy.write_pace);
+        Self { transport, connection, protocol, stall, closing: Closing::No }
     }
 
-    /// An HTTP/2 connection, which may take so long for its beginning and for each header.
+    /// An HTTP/2 connection, which may take a header's time for its beginning and for each header.
     pub(super) fn http2(
         transport: Transport,
         connection: Arc<Connection>,
-        write_pace: Pace,
-        patience: Duration,
+        policy: &ConnectionPolicy,
     ) -> Self {
+        let patience = policy.header_timeout;
         let meter = FrameMeter::new(std::time::Instant::now());
         let protocol = Protocol::Http2 { meter, patience, due: None };
-        Self { transport, connection, protocol, stall: Stall::new(write_pace), closing: Closing::No }
+        Self { transport, connection, protocol, stall: Stall::new(policy.write_pace), closing: Closing::No }
     }
 
     pub(super) fn connection(&self) -> &Arc<Connection> {
@@ -301,7 +306,7 @@ impl Shutdown for ClientStream {
 
 impl UniqueID for ClientStream {
     fn id(&self) -> UniqueIDType {
-        self.transport.socket().id()
+        self.transport.socket().number()
     }
 }
 
@@ -318,18 +323,18 @@ impl Peek for ClientStream {}
 
 impl GetTimingDigest for ClientStream {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.transport.socket().get_timing_digest()
+        Vec::new()
     }
 }
 
 impl GetProxyDigest for ClientStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.transport.socket().get_proxy_digest()
+        None
     }
 }
 
 impl GetSocketDigest for ClientStream {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.transport.socket().get_socket_digest()
+        Some(Arc::clone(self.transport.socket().digest()))
     }
 }

@@ -1,12 +1,16 @@
-//! A client's connection below HTTP: TCP, with or without TLS.
+//! A client's connection below HTTP: TCP, with or without TLS. Pingora's own socket would take the time of each read and
+//! write, which nobody here asks for.
 
 use std::io::{ErrorKind, Result};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use pingora::protocols::Stream;
+use pingora::protocols::SocketDigest;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::capacity::{Held, Place};
@@ -19,16 +23,36 @@ const LONG_HANDSHAKE_BYTES: usize = 40 * 1024;
 /// A socket of which so many bytes may be read, until the bound is lifted.
 #[derive(Debug)]
 pub(super) struct Socket {
-    socket: Stream,
+    socket: TcpStream,
+    digest: Arc<SocketDigest>,
     left: usize,
     place: Option<Arc<Place>>,
     held: Option<Held>,
 }
 
 impl Socket {
+    /// Without a bound.
+    pub(super) fn new(socket: TcpStream, peer: SocketAddr) -> Self {
+        let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
+        // It is fresh: nobody has looked it up.
+        let _ = digest.peer_addr.set(Some(peer.into()));
+        Self { socket, digest: Arc::new(digest), left: usize::MAX, place: None, held: None }
+    }
+
     /// With the bound of a handshake.
-    pub(super) fn new(socket: Stream, place: &Arc<Place>) -> Self {
-        Self { socket, left: HANDSHAKE_BYTES, place: Some(Arc::clone(place)), held: None }
+    pub(super) fn bounded(mut self, place: &Arc<Place>) -> Self {
+        (self.left, self.place) = (HANDSHAKE_BYTES, Some(Arc::clone(place)));
+        self
+    }
+
+    /// What Pingora knows of it.
+    pub(super) fn digest(&self) -> &Arc<SocketDigest> {
+        &self.digest
+    }
+
+    /// Its number in this process.
+    pub(super) fn number(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 
     /// From now on all is read.
@@ -90,17 +114,17 @@ impl AsyncWrite for Socket {
 #[derive(Debug)]
 pub(super) enum Transport {
     /// TCP
-    Plain(Stream),
+    Plain(Socket),
     /// TLS over TCP
     Tls(Box<TlsStream<Socket>>),
 }
 
 impl Transport {
     /// The socket at the bottom.
-    pub(super) fn socket(&self) -> &Stream {
+    pub(super) fn socket(&self) -> &Socket {
         match self {
             Self::Plain(socket) => socket,
-            Self::Tls(tls) => &tls.get_ref().0.socket,
+            Self::Tls(tls) => tls.get_ref().0,
         }
     }
 }

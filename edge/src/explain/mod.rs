@@ -122,7 +122,7 @@ fn ask_guards(
     let has_keys = keys.is_some();
     let store = Arc::new(KeyStore::default());
     store.store(keys.unwrap_or_default());
-    let guards = Guards::new(policy, store, Arc::default());
+    let guards = Guards::new(policy, store, Arc::default(), None);
     let mut findings = Findings::default();
     let mut preflight = None;
     for guard in guards.in_order() {

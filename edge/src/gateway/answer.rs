@@ -1,6 +1,7 @@
 //! Answers of the edge's own: files, redirects, fixed answers, problems; and the fields that every answer has.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -8,7 +9,7 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use super::{Gateway, REQUEST_ID};
+use super::{Gateway, REQUEST_ID, matched};
 use crate::config::{FixedAnswer, Target};
 use crate::context::Context;
 use crate::guards::RATE_LIMIT;
@@ -30,7 +31,8 @@ impl Gateway {
         context: &mut Context,
         route: usize,
     ) -> Result<()> {
-        let route = self.routes.get(route);
+        let site = Arc::clone(&context.site);
+        let route = site.routes.get(route);
         match &route.target {
             Target::Files(folder) => self.serve_file(session, context, folder).await,
             Target::Respond(answer) => self.respond_fixed(session, context, answer).await,
@@ -115,20 +117,23 @@ impl Gateway {
     /// The fields that every answer of the edge has, and none that tell what is behind it.
     pub(super) fn finish_header(
         &self,
-        session: &Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         context: &Context,
     ) -> Result<()> {
+        if context.served.connection.drain().has_begun() {
+            session.set_keepalive(None);
+        }
         for name in [header::SERVER, header::VIA, HeaderName::from_static("x-powered-by")] {
             response.remove_header(&name);
         }
         let asked = Asked {
             host: context.known.host,
-            matched: self.matched(session, context),
+            matched: matched(session, context),
             origin: only(&session.req_header().headers, &header::ORIGIN),
             is_preflight: context.is_preflight,
         };
-        response_headers::changes(&self.policy, &asked, |change| match change {
+        response_headers::changes(&context.site.policy, &asked, |change| match change {
             Change::Set(name, value) => response.insert_header(name, value),
             Change::Add(name, value) => response.append_header(name, value).map(drop),
             Change::Remove(name) => {
@@ -137,7 +142,7 @@ impl Gateway {
             }
         })?;
         response.insert_header(REQUEST_ID, context.request_id.as_str())?;
-        if let Some(field) = self.guards.rate_limits().field(&context.findings.quotas) {
+        if let Some(field) = context.site.guards.rate_limits().field(&context.findings.quotas) {
             response.insert_header(RATE_LIMIT, field)?;
         }
         Ok(())

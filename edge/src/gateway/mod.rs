@@ -7,6 +7,7 @@
 //! ```
 
 mod answer;
+mod tunnel;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,15 +22,16 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::admission::Arrival;
-use crate::config::{Policy, Target};
+use crate::config::Target;
 use crate::context::Context;
-use crate::guards::{Answer, Guards, Refusal, Verdict};
+use crate::guards::{Answer, Refusal, Verdict};
 use crate::problem::Problem;
 use crate::request::RequestView;
-use crate::routes::{Matched, RouteTable};
+use crate::routes::Matched;
+use crate::site::{Site, Sites};
 use crate::target::{authority, check_length, check_size, is_canonical, raw_path, raw_query, with_path};
 use crate::upstream::Pool;
-use crate::{access_log, admission, headers, metrics};
+use crate::{access_log, admission, headers, metrics, websocket};
 
 use self::answer::problem_of;
 
@@ -47,56 +49,52 @@ pub enum Ended {
     Answered(Box<Answer>),
 }
 
-/// The gateway of a policy.
+/// The gateway of whichever policy is in force.
 pub struct Gateway {
-    policy: Arc<Policy>,
-    routes: RouteTable,
-    guards: Arc<Guards>,
-    pools: Arc<[Pool]>,
+    sites: Arc<Sites>,
 }
 
 impl Gateway {
-    /// A gateway over these rooms; `pools` are in the order of the policy's upstreams.
-    pub fn new(policy: Arc<Policy>, guards: Arc<Guards>, pools: Arc<[Pool]>) -> Self {
-        let routes = RouteTable::new(policy.routes.clone());
-        Self { policy, routes, guards, pools }
+    /// A gateway whose requests each meet the site that is current when they come.
+    pub fn new(sites: Arc<Sites>) -> Self {
+        Self { sites }
     }
 
-    /// Whether a request may come in, and on which route: what must be known of it first, then the guards.
-    pub fn admit<'a>(
-        &'a self,
-        request: &'a RequestHeader,
+    /// Whether a request may come in, and on which route (index into the site's): what must be known of it first, then the
+    /// guards.
+    pub fn admit(
+        request: &RequestHeader,
         peer: SocketAddr,
         context: &mut Context,
-    ) -> std::result::Result<Matched<'a>, Ended> {
+    ) -> std::result::Result<usize, Ended> {
         let refuse =
             |problem| Ended::Refused(Box::new(Refusal { guard: "request", problem, headers: Vec::new() }));
-        check_size(request, &self.policy.connections).map_err(refuse)?;
+        let Context { site, known, findings, route, served, max_body_bytes, .. } = context;
+        check_size(request, &site.policy.connections).map_err(refuse)?;
         let (method, headers) = (&request.method, &request.headers);
         let authority = authority(request).map_err(refuse)?;
         let raw_path = raw_path(request).map_err(refuse)?;
-        let Context { known, findings, route, served, max_body_bytes, .. } = context;
         let server_name = served.connection.server_name.as_deref();
         let arrival = Arrival { method, authority, raw_path, headers, peer };
-        let matched = admission::admit(&self.policy, &self.routes, &arrival, server_name, known)
+        let matched = admission::admit(&site.policy, &site.routes, &arrival, server_name, known)
             .map_err(|not_admitted| refuse(not_admitted.problem))?;
         *route = Some(matched.index());
-        *max_body_bytes = matched.max_body_bytes().unwrap_or(self.policy.connections.max_body_bytes);
+        *max_body_bytes = matched.max_body_bytes().unwrap_or(site.policy.connections.max_body_bytes);
         let Some(client) = known.client else { return Err(refuse(Problem::internal())) };
         let (path, query) = (known.path.as_str(), raw_query(request));
         let view = RequestView { method, authority, path, query, headers, client };
-        match self.guards.check(&view, &matched, findings) {
+        match site.guards.check(&view, &matched, findings) {
             Verdict::Respond(refusal) => return Err(Ended::Refused(refusal)),
             Verdict::Answer(answer) => return Err(Ended::Answered(answer)),
             Verdict::Skipped | Verdict::Continue => {}
         }
         check_length(headers, *max_body_bytes).map_err(refuse)?;
-        Ok(matched)
+        Ok(matched.index())
     }
 
     /// What Pingora leaves open: how long a client may take for its part.
-    fn set_deadlines(&self, session: &mut Session) {
-        let write_pace = self.policy.connections.write_pace;
+    fn set_deadlines(session: &mut Session, site: &Site) {
+        let write_pace = site.policy.connections.write_pace;
         let downstream = session.as_downstream_mut();
         // Of HTTP/1 the connection itself watches the writing; of HTTP/2 it can't know whose turn it is.
         if downstream.is_http2() {
@@ -105,9 +103,8 @@ impl Gateway {
         downstream.set_total_drain_timeout(Some(DRAIN));
     }
 
-    /// Makes the request the one that was admitted: canonical path, no fields that only a gateway may set, no upgrade
-    /// but on a WebSocket route.
-    fn prepare(&self, session: &mut Session, context: &Context, is_websocket: bool) -> Result<()> {
+    /// Makes the request the one that was admitted: canonical path, no fields that only a gateway may set.
+    fn prepare(session: &mut Session, context: &Context) -> Result<()> {
         let request = session.req_header_mut();
         if !is_canonical(request, &context.known.path) {
             request.set_uri(with_path(&request.uri, &context.known.path, request.version)?);
@@ -115,35 +112,28 @@ impl Gateway {
         for name in headers::untrusted(&request.headers) {
             request.remove_header(&name);
         }
-        if is_websocket {
-            let idle =
-                context.route.and_then(|index| self.pool(index)).map(|pool| pool.upstream().websocket_idle);
-            session.as_downstream_mut().set_read_timeout(idle);
-        } else {
-            request.remove_header(&header::UPGRADE);
-        }
         Ok(())
     }
+}
 
-    fn pool(&self, route: usize) -> Option<&Pool> {
-        match self.routes.get(route).target {
-            Target::Upstream(index) => self.pools.get(index),
-            Target::Files(_) | Target::Redirect(_) | Target::Respond(_) => None,
-        }
+fn pool(site: &Site, route: usize) -> Option<&Pool> {
+    match site.routes.get(route).target {
+        Target::Upstream(index) => site.pools.get(index),
+        Target::Files(_) | Target::Redirect(_) | Target::Respond(_) => None,
     }
+}
 
-    /// The routes of a request that has met some.
-    fn matched<'a>(&'a self, session: &'a Session, context: &Context) -> Option<Matched<'a>> {
-        let (route, host) = (context.route?, context.known.host?);
-        Some(self.routes.matched(route, &session.req_header().method, host))
-    }
+/// The routes of a request that has met some.
+fn matched<'a>(session: &'a Session, context: &'a Context) -> Option<Matched<'a>> {
+    let (route, host) = (context.route?, context.known.host?);
+    Some(context.site.routes.matched(route, &session.req_header().method, host))
+}
 
-    fn route_pool(&self, context: &Context) -> Result<&Pool> {
-        context
-            .route
-            .and_then(|route| self.pool(route))
-            .ok_or_else(|| Error::explain(ErrorType::InternalError, "proxied without an upstream"))
-    }
+fn route_pool(context: &Context) -> Result<&Pool> {
+    context
+        .route
+        .and_then(|route| pool(&context.site, route))
+        .ok_or_else(|| Error::explain(ErrorType::InternalError, "proxied without an upstream"))
 }
 
 #[async_trait]
@@ -151,26 +141,35 @@ impl ProxyHttp for Gateway {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::new()
+        Context::new(self.sites.current())
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         context.started = Instant::now();
-        self.set_deadlines(session);
+        Self::set_deadlines(session, &context.site);
         let peer = session
             .client_addr()
             .and_then(|address| address.as_inet())
             .copied()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "a connection without an address"))?;
-        match self.admit(session.req_header(), peer, context) {
-            Ok(matched) => {
-                let route = matched.route();
+        match Self::admit(session.req_header(), peer, context) {
+            Ok(index) => {
+                let route = context.site.routes.get(index);
                 let is_websocket = route.websocket;
                 if !matches!(route.target, Target::Upstream(_)) {
-                    self.answer_itself(session, context, matched.index()).await?;
+                    self.answer_itself(session, context, index).await?;
                     return Ok(true);
                 }
-                self.prepare(session, context, is_websocket)?;
+                Self::prepare(session, context)?;
+                if is_websocket {
+                    let asked = session.req_header();
+                    let key = websocket::asked(asked.version, &asked.headers).cloned();
+                    if let Some(key) = key {
+                        self.open_websocket(session, context, &key).await?;
+                        return Ok(true);
+                    }
+                }
+                session.req_header_mut().remove_header(&header::UPGRADE);
                 if !session.as_mut().is_body_done() {
                     context.served.body.begin();
                 }
@@ -183,6 +182,7 @@ impl ProxyHttp for Gateway {
             }
             Err(Ended::Refused(refusal)) => {
                 context.refused_by = Some(refusal.guard);
+                metrics::record_refusal(refusal.guard, refusal.problem.name);
                 self.respond_problem(session, context, &refusal.problem, refusal.headers).await?;
                 Ok(true)
             }
@@ -190,18 +190,18 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        let pool = self.route_pool(context)?;
+        let pool = route_pool(context)?;
         let server = pool.select(&context.tried).ok_or_else(|| {
             Error::explain(
                 ErrorType::HTTPStatus(StatusCode::SERVICE_UNAVAILABLE.as_u16()),
                 "no healthy server",
             )
         })?;
-        context.tried.push(server);
-        let matched = self.matched(session, context);
-        let is_websocket = matched.is_some_and(|matched| matched.route().websocket);
+        let matched = matched(session, context);
         let timeout = matched.and_then(|matched| matched.read_timeout());
-        Ok(Box::new(pool.peer(server, is_websocket, timeout)))
+        let peer = Box::new(pool.peer(server, timeout));
+        context.tried.push(server);
+        Ok(peer)
     }
 
     /// A body whose length nobody said is counted as it comes.
@@ -277,13 +277,10 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
+        // What may be switched, tunnel.rs switches.
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            let is_websocket = context.route.is_some_and(|route| self.routes.get(route).websocket);
-            if !is_websocket {
-                let explanation = "the server switched protocols without being asked to";
-                return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(|e| e.into_up());
-            }
-            context.served.connection.open_tunnel();
+            let explanation = "the server switched protocols without being asked to";
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(|e| e.into_up());
         }
         self.finish_header(session, response, context)
     }
@@ -308,24 +305,27 @@ impl ProxyHttp for Gateway {
         FailToProxy { error_code: problem.status.as_u16(), can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, context: &mut Context) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
-        let pattern = context.route.map(|index| &self.routes.get(index).pattern);
-        let route = pattern.map_or_else(|| "-".to_owned(), ToString::to_string);
-        metrics::record(context, &route, status);
+        let counts = context.site.counts.of(context.route);
+        counts.record(status, context.started.elapsed());
         let entry = access_log::Entry {
             method: session.req_header().method.as_str(),
-            route: &route,
-            has_secret: self.routes.has_secret(&context.known.path),
+            route: counts.route(),
+            has_secret: context.site.routes.has_secret(&context.known.path),
             status,
             sent_bytes: session.body_bytes_sent(),
+            failure: error.map(|error| access_log::Failure {
+                side: error.esource().as_str(),
+                kind: error.etype().as_str(),
+            }),
         };
         access_log::write(context, &entry);
     }
 
     /// What Pingora's own warnings say of a request: never its query, which may hold a ticket.
     fn request_summary(&self, session: &Session, context: &Context) -> String {
-        let route = context.route.map(|index| self.routes.get(index).pattern.to_string());
+        let route = context.route.map(|index| context.site.routes.get(index).pattern.to_string());
         let route = route.as_deref().unwrap_or("-");
         format!("{} {route}, request {}", session.req_header().method, context.request_id)
     }
@@ -338,6 +338,6 @@ impl ProxyHttp for Gateway {
 
 impl Gateway {
     fn may_retry(&self, context: &Context) -> bool {
-        self.route_pool(context).is_ok_and(|pool| context.tried.len() <= pool.upstream().retries)
+        route_pool(context).is_ok_and(|pool| context.tried.len() <= pool.upstream().retries)
     }
 }

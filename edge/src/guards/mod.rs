@@ -9,7 +9,7 @@ mod token;
 
 use std::sync::Arc;
 
-use access_token::Revocations;
+use access_token::{Revocations, VerifiedTokens};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 pub use allowlist::Allowlist;
@@ -19,7 +19,7 @@ pub use origin::OriginGuard;
 pub use rate_limit::{AddressLimits, Quota, RATE_LIMIT, RateLimits, UserLimits};
 pub use token::{KeyStore, NAME as TOKEN_GUARD, TokenGuard};
 
-use crate::config::Policy;
+use crate::config::{Policy, TokenPolicy};
 use crate::problem::Problem;
 use crate::request::RequestView;
 use crate::routes::Matched;
@@ -95,23 +95,48 @@ pub trait Guard: Send + Sync {
 pub struct Guards {
     in_order: Vec<Box<dyn Guard>>,
     rate_limits: Arc<RateLimits>,
+    tokens: RememberedTokens,
+}
+
+/// Tokens that were verified, and whose they must be.
+struct RememberedTokens {
+    issuer: String,
+    audience: String,
+    verified: Arc<VerifiedTokens>,
+}
+
+impl RememberedTokens {
+    /// What is remembered holds for as long as the same tokens are asked for.
+    fn new(policy: &TokenPolicy, previous: Option<&Self>) -> Self {
+        let TokenPolicy { issuer, audience, .. } = policy;
+        let known = previous.filter(|known| known.issuer == *issuer && known.audience == *audience);
+        let verified = known.map_or_else(|| token::fresh(policy), |known| Arc::clone(&known.verified));
+        Self { issuer: issuer.clone(), audience: audience.clone(), verified }
+    }
 }
 
 impl Guards {
     /// The guards, in the order in which they stand. A refusal charges only the limits that were asked before it. `keys` and
-    /// `revocations` are kept up to date by the key refresher and the revocation feed.
-    pub fn new(policy: &Policy, keys: Arc<KeyStore>, revocations: Arc<Revocations>) -> Self {
-        let rate_limits = RateLimits::new(&policy.limits);
+    /// `revocations` are kept up to date by the key refresher and the revocation feed. What `previous` ones remember of
+    /// clients is taken over.
+    pub fn new(
+        policy: &Policy,
+        keys: Arc<KeyStore>,
+        revocations: Arc<Revocations>,
+        previous: Option<&Self>,
+    ) -> Self {
+        let rate_limits = RateLimits::new(&policy.limits, previous.map(|previous| &*previous.rate_limits));
+        let tokens = RememberedTokens::new(&policy.tokens, previous.map(|previous| &previous.tokens));
         let in_order: Vec<Box<dyn Guard>> = vec![
             Box::new(Denylist),
             Box::new(Allowlist),
             Box::new(AddressLimits(Arc::clone(&rate_limits))),
             Box::new(Preflight),
             Box::new(OriginGuard),
-            Box::new(TokenGuard::new(&policy.tokens, keys, revocations)),
+            Box::new(TokenGuard::new(Arc::clone(&tokens.verified), keys, revocations)),
             Box::new(UserLimits(Arc::clone(&rate_limits))),
         ];
-        Self { in_order, rate_limits }
+        Self { in_order, rate_limits, tokens }
     }
 
     /// The guards in their order.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use access_token::{KeySet, Revocations, TokenError, VerifiedTokens, Verifier};
 use arc_swap::ArcSwap;
 use http::{HeaderValue, StatusCode, header};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{Findings, Guard, Verdict};
 use crate::config::{TokenPolicy, TokenRule};
@@ -24,12 +24,20 @@ pub const NAME: &str = "token";
 pub struct KeyStore {
     keys: ArcSwap<KeySet>,
     wanted: Notify,
+    read: watch::Sender<bool>,
 }
 
 impl KeyStore {
     /// Takes a new set into force.
     pub fn store(&self, keys: KeySet) {
         self.keys.store(Arc::new(keys));
+        self.read.send_replace(true);
+    }
+
+    /// Waits until a set was read.
+    pub async fn wait_until_read(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.read.subscribe().wait_for(|is_read| *is_read).await;
     }
 
     /// Whether no key was ever read.
@@ -43,18 +51,23 @@ impl KeyStore {
     }
 }
 
+/// Room for tokens of the policy's issuer and audience; none is remembered yet.
+pub(super) fn fresh(policy: &TokenPolicy) -> Arc<VerifiedTokens> {
+    let verifier = Verifier::new(&policy.issuer, &policy.audience);
+    Arc::new(VerifiedTokens::new(verifier, REMEMBERED))
+}
+
 /// Verifies the tokens that routes ask for.
 pub struct TokenGuard {
-    tokens: VerifiedTokens,
+    tokens: Arc<VerifiedTokens>,
     keys: Arc<KeyStore>,
     revocations: Arc<Revocations>,
 }
 
 impl TokenGuard {
-    /// A guard for tokens of the policy's issuer and audience.
-    pub fn new(policy: &TokenPolicy, keys: Arc<KeyStore>, revocations: Arc<Revocations>) -> Self {
-        let verifier = Verifier::new(&policy.issuer, &policy.audience);
-        Self { tokens: VerifiedTokens::new(verifier, REMEMBERED), keys, revocations }
+    /// A guard that remembers what it has verified.
+    pub fn new(tokens: Arc<VerifiedTokens>, keys: Arc<KeyStore>, revocations: Arc<Revocations>) -> Self {
+        Self { tokens, keys, revocations }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Notices that certificates have changed: by their files, and by SIGHUP. Keeps tickets' keys fresh on the way.
+//! Notices that certificates have changed, by their files. Keeps tickets' keys fresh on the way.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::Tls;
 
@@ -33,12 +32,14 @@ impl Reloader {
     }
 
     fn stamps(&self) -> Vec<Stamp> {
-        let sources = self.tls.sources.iter();
-        sources.flat_map(|of| [stamp(&of.files.certificate), stamp(&of.files.private_key)]).collect()
+        let sources = self.tls.lock().sources.clone();
+        let files = sources.iter().flat_map(|of| [&of.files.certificate, &of.files.private_key]);
+        files.map(|file| stamp(file)).collect()
     }
 
     fn rotate_tickets(&self) {
-        if let Some(Err(error)) = self.tls.tickets.as_ref().map(|tickets| tickets.rotate(SystemTime::now())) {
+        let tickets = self.tls.lock().tickets.clone();
+        if let Some(Err(error)) = tickets.map(|tickets| tickets.rotate(SystemTime::now())) {
             tracing::warn!(%error, "the tickets' keys can't be changed");
         }
     }
@@ -51,26 +52,18 @@ fn stamp(file: &Path) -> Stamp {
 
 #[async_trait]
 impl BackgroundService for Reloader {
-    /// Runs on a thread of its own (the service has one): reading files there keeps nobody waiting.
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let mut hangup = match signal(SignalKind::hangup()) {
-            Ok(hangup) => hangup,
-            Err(error) => {
-                return tracing::error!(%error, "SIGHUP can't be listened to; certificates stay as they are");
-            }
-        };
         // What has changed since the edge began to start is read at the first look.
         let mut seen = Vec::new();
         let (mut rotated, mut warned) = (Instant::now(), None::<Instant>);
         let mut look = tokio::time::interval(LOOK);
         loop {
-            let is_asked = tokio::select! {
-                _ = look.tick() => false,
-                received = hangup.recv() => received.is_some(),
+            tokio::select! {
+                _ = look.tick() => {}
                 _ = shutdown.changed() => return,
-            };
+            }
             let stamps = self.stamps();
-            if is_asked || stamps != seen {
+            if stamps != seen {
                 seen = stamps;
                 self.tls.reload();
             }

@@ -75,10 +75,10 @@ impl Pool {
 
     /// How a server is connected to: HTTP/1.1, kept alive. `route_timeout` is how long it may be silent, where the route
     /// says so.
-    pub fn peer(&self, server: SocketAddr, is_websocket: bool, route_timeout: Option<Duration>) -> HttpPeer {
-        let Upstream { connect_timeout, read_timeout, websocket_idle, .. } = self.upstream;
+    pub fn peer(&self, server: SocketAddr, route_timeout: Option<Duration>) -> HttpPeer {
+        let Upstream { connect_timeout, read_timeout, .. } = self.upstream;
         let mut peer = HttpPeer::new(server, false, String::new());
-        let silence = if is_websocket { websocket_idle } else { route_timeout.unwrap_or(read_timeout) };
+        let silence = route_timeout.unwrap_or(read_timeout);
         peer.options.connection_timeout = Some(connect_timeout);
         peer.options.total_connection_timeout = Some(connect_timeout);
         peer.options.read_timeout = Some(silence);

@@ -8,7 +8,7 @@ use crate::edge_process::shipped_path;
 fn faulty() -> (String, Vec<usize>) {
     let shipped = std::fs::read_to_string(shipped_path()).expect("the shipped config");
     let text = shipped
-        .replace("grace_seconds = 2", "grace_secs = 2")
+        .replace("grace_seconds = 10", "grace_secs = 2")
         .replace("127.0.0.1/32", "127.0.0.1/33")
         .replace("exact = \"/api/openapi.json\"", "exact = \"/api/vendors\"")
         .replace("x-frame-options = \"DENY\"", "content-length = \"DENY\"");

@@ -90,7 +90,7 @@ impl Edge {
         self.client_builder().local_address(IpAddr::from(address)).build().expect("a client")
     }
 
-    fn client_builder(&self) -> ClientBuilder {
+    pub(crate) fn client_builder(&self) -> ClientBuilder {
         // Another test of this process may have installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let root = Certificate::from_pem(self.certificate.as_bytes()).expect("a certificate");
@@ -158,6 +158,27 @@ impl Edge {
         self.process = spawn(&self.folder.path().join("edge.toml"), None);
         self.wait_until("it serves again", async || self.client().get(self.url("/")).send().await.is_ok())
             .await;
+    }
+
+    /// Runs another edge of the same configuration, which takes over; gives the old one once the new one serves.
+    pub(crate) async fn upgrade(&mut self) -> Child {
+        let mut command = edge(&self.folder.path().join("edge.toml"), None, "--upgrade");
+        let new = command.spawn().expect("the edge starts");
+        let old = std::mem::replace(&mut self.process, new);
+        let pid = format!("edge_process_id {}", self.pid());
+        self.wait_until("the new one serves", async || self.admin_text("/metrics").await.contains(&pid))
+            .await;
+        old
+    }
+
+    /// Runs another edge that would take over, to its end.
+    pub(crate) fn run_successor(&self) -> std::process::Output {
+        edge(&self.folder.path().join("edge.toml"), None, "--upgrade").output().expect("it runs")
+    }
+
+    /// Waits until the process has ended by itself, and says how.
+    pub(crate) async fn ended(&mut self) -> std::process::ExitStatus {
+        ended(&mut self.process).await
     }
 
     /// A metric's value, as its line begins with `name` (labels included); 0 where it isn't there.
@@ -281,15 +302,31 @@ fn start_process(
 
 /// Runs the edge, with no more than so many open files.
 fn spawn(config: &Path, open_files: Option<u32>) -> Child {
+    edge(config, open_files, "").spawn().expect("the edge starts")
+}
+
+fn edge(config: &Path, open_files: Option<u32>, flag: &str) -> Command {
     let limit = open_files.map(|files| format!("ulimit -n {files} && ")).unwrap_or_default();
-    Command::new("sh")
+    let mut command = Command::new("sh");
+    command
         .arg("-c")
-        .arg(format!("{limit}exec \"$0\" run \"$1\""))
+        .arg(format!("{limit}exec \"$0\" run {flag} \"$1\""))
         .arg(env!("CARGO_BIN_EXE_edge"))
         .arg(config)
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("the edge starts")
+        .stdout(Stdio::null());
+    command
+}
+
+/// Waits until a process has ended by itself, and says how.
+pub(crate) async fn ended(process: &mut Child) -> std::process::ExitStatus {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = process.try_wait().expect("a child of ours") {
+            return status;
+        }
+        assert!(started.elapsed() < PATIENCE, "it doesn't end within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Ports that were free a moment ago; held together so that they differ.

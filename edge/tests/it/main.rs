@@ -17,6 +17,8 @@ mod framing;
 mod guards;
 mod http2;
 mod http2_wire;
+mod load;
+mod operations;
 mod paths;
 mod pebble;
 mod policy;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 /// What a waiting connection takes, with TLS: measured with 1,500 of them.
@@ -32,7 +33,7 @@ const TOO_MANY_REQUESTS: usize = 64;
 /// The places of a listener.
 #[derive(Debug)]
 pub struct Capacity {
-    bounds: Bounds,
+    bounds: ArcSwap<Bounds>,
     taken_bytes: AtomicUsize,
     taken: Mutex<Taken>,
 }
@@ -136,7 +137,16 @@ struct State {
 impl Capacity {
     /// Room for as much.
     pub fn new(bounds: Bounds) -> Arc<Self> {
-        Arc::new(Self { bounds, taken_bytes: AtomicUsize::new(0), taken: Mutex::default() })
+        Arc::new(Self {
+            bounds: ArcSwap::from_pointee(bounds),
+            taken_bytes: AtomicUsize::new(0),
+            taken: Mutex::default(),
+        })
+    }
+
+    /// From now on there may be as much. What is more than that stays until it ends.
+    pub fn change(&self, bounds: Bounds) {
+        self.bounds.store(Arc::new(bounds));
     }
 
     /// A place for a connection of this client, of its share; `None`: it may have as many as it wants.
@@ -157,12 +167,12 @@ impl Capacity {
         share: Option<(u64, Arc<Share>)>,
     ) -> Result<Place, Full> {
         if share.as_ref().is_some_and(|(_, share)| {
-            share.connections.load(Ordering::Relaxed) >= self.bounds.of_one_share
+            share.connections.load(Ordering::Relaxed) >= self.bounds.load().of_one_share
                 || share.bytes.load(Ordering::Relaxed) + CONNECTION_BYTES > self.share_bytes()
         }) {
             return Err(Full::Address);
         }
-        let is_full = taken.places.len() >= self.bounds.connections || self.lacks(CONNECTION_BYTES);
+        let is_full = taken.places.len() >= self.bounds.load().connections || self.lacks(CONNECTION_BYTES);
         if is_full && !self.make_room(taken, None) {
             return Err(Full::Everywhere);
         }
@@ -181,7 +191,7 @@ impl Capacity {
 
     /// What one address may have of all: a browser's neighbours have the rest.
     fn share_bytes(&self) -> usize {
-        self.bounds.bytes / 4 * 3
+        self.bounds.load().bytes / 4 * 3
     }
 
     /// Connections that are open.
@@ -200,7 +210,7 @@ impl Capacity {
     }
 
     fn lacks(&self, bytes: usize) -> bool {
-        self.taken_bytes().saturating_add(bytes) > self.bounds.bytes
+        self.taken_bytes().saturating_add(bytes) > self.bounds.load().bytes
     }
 
     /// Whether there is room in an instant: some are going already, or must go now. Who asks isn't let go for its own sake.
@@ -230,7 +240,10 @@ impl Capacity {
             }
         }
         let left = self.taken_bytes().saturating_sub(going_bytes);
-        if going > 0 && taken.places.len() - going < self.bounds.connections && left <= self.bounds.bytes {
+        if going > 0
+            && taken.places.len() - going < self.bounds.load().connections
+            && left <= self.bounds.load().bytes
+        {
             return true;
         }
         // Who has very much already isn't given what others have.
@@ -254,7 +267,7 @@ impl Capacity {
     }
 
     fn let_waiting_go(&self, mut waiting: Vec<(Instant, &Arc<Shared>)>) -> bool {
-        let count = (self.bounds.connections / ROOM).max(1).min(waiting.len());
+        let count = (self.bounds.load().connections / ROOM).max(1).min(waiting.len());
         if count == 0 {
             return false;
         }
@@ -314,7 +327,7 @@ impl Place {
         if of_share + bytes > capacity.share_bytes() {
             return Err(Full::Address);
         }
-        let fits = before + bytes <= capacity.bounds.bytes;
+        let fits = before + bytes <= capacity.bounds.load().bytes;
         if fits || capacity.make_room(&mut lock(&capacity.taken), Some(&self.shared)) {
             return Ok(held);
         }

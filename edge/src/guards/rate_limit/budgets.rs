@@ -7,7 +7,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock, Reference};
@@ -19,9 +19,10 @@ const SHARDS: usize = 64;
 /// A client is in one of so many places; among them the one to be forgotten is looked for. A cache line or two.
 const WAYS: usize = 8;
 
-/// Budgets of one limit.
+/// Budgets of one limit. A clone is the same budgets: a policy that is read again charges them on.
+#[derive(Clone)]
 pub(super) struct Budgets<C> {
-    shards: Box<[Mutex<Shard>]>,
+    shards: Arc<[Mutex<Shard>]>,
     /// Nobody outside can tell which clients share a place.
     hasher: RandomState,
     most_groups: usize,
@@ -131,7 +132,7 @@ impl<C: Clock<Instant = Duration>> ShrinkableKeyedStateStore<u64> for Budgets<C>
     /// Gives back the room that a flood has left.
     fn retain_recent(&self, _: Nanos) {
         let now = self.now();
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             let mut shard = lock(shard);
             let groups = shard.slots.len() / WAYS;
             if shard.live(now) * WAYS < shard.slots.len() && groups > 1 {
@@ -177,7 +178,6 @@ pub(super) fn seconds_until(instant: Duration, now: Duration) -> u64 {
 mod tests {
     use std::collections::HashMap;
     use std::num::NonZeroU32;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use governor::middleware::NoOpMiddleware;

@@ -51,6 +51,7 @@ pub struct RateLimits {
 
 struct LimitState {
     limit: Limit,
+    budgets: Budgets<SinceStart>,
     limiter: Limiter,
 }
 
@@ -89,9 +90,11 @@ impl Guard for UserLimits {
 }
 
 impl RateLimits {
-    /// Fresh budgets for these limits.
-    pub fn new(limits: &[Limit]) -> Arc<Self> {
-        let clock = SinceStart(Instant::now());
+    /// Budgets for these limits: those that `previous` has under the same name for the same kind of client, as spent as
+    /// they are, whatever the numbers are now; else fresh ones.
+    pub fn new(limits: &[Limit], previous: Option<&Self>) -> Arc<Self> {
+        let clock = previous.map_or_else(|| SinceStart(Instant::now()), |previous| previous.clock.clone());
+        let hasher = previous.map_or_else(RandomState::new, |previous| previous.hasher.clone());
         let limits = limits
             .iter()
             .map(|limit| {
@@ -99,12 +102,18 @@ impl RateLimits {
                 let rate = Rate::with_period(limit.per / limit.requests)
                     .expect("a limit's period is above zero")
                     .allow_burst(burst);
-                let budgets = Budgets::new(MOST_CLIENTS, clock.clone());
-                let limiter = Limiter::new(rate, budgets, clock.clone());
-                LimitState { limit: limit.clone(), limiter }
+                let known = previous.and_then(|previous| previous.budgets(limit));
+                let budgets = known.unwrap_or_else(|| Budgets::new(MOST_CLIENTS, clock.clone()));
+                let limiter = Limiter::new(rate, budgets.clone(), clock.clone());
+                LimitState { limit: limit.clone(), budgets, limiter }
             })
             .collect();
-        Arc::new(Self { limits, hasher: RandomState::new(), clock })
+        Arc::new(Self { limits, hasher, clock })
+    }
+
+    fn budgets(&self, limit: &Limit) -> Option<Budgets<SinceStart>> {
+        let is_same = |known: &&LimitState| known.limit.name == limit.name && known.limit.by == limit.by;
+        self.limits.iter().find(is_same).map(|known| known.budgets.clone())
     }
 
     /// Charges every limit of these kinds along the path, narrowest first, and stops at the first that refuses: wider
@@ -209,7 +218,7 @@ impl RateLimits {
     /// Counts the clients that are remembered, and gives back what a flood of them has left. Call it now and then, off the
     /// threads that serve.
     pub fn sweep(&self) {
-        for LimitState { limit, limiter } in &self.limits {
+        for LimitState { limit, limiter, .. } in &self.limits {
             limiter.retain_recent();
             let clients = limiter.len();
             metrics::gauge!("edge_limiter_clients", "limit" => limit.name.clone()).set(clients as f64);
@@ -224,9 +233,12 @@ mod tests {
 
     use super::*;
 
+    fn limit(requests: u32) -> Limit {
+        Limit { name: "x".into(), requests, per: Duration::from_secs(60), by: LimitKey::Address }
+    }
+
     fn limits(requests: u32) -> Arc<RateLimits> {
-        let per = Duration::from_secs(60);
-        RateLimits::new(&[Limit { name: "x".into(), requests, per, by: LimitKey::Address }])
+        RateLimits::new(&[limit(requests)], None)
     }
 
     #[test]
@@ -238,6 +250,19 @@ mod tests {
         assert_eq!(passed[9], Ok(Quota { limit: 0, remaining: 0, reset_seconds: 60 }));
         let refused = passed[10].expect_err("the eleventh");
         assert!((5..=6).contains(&refused.reset_seconds), "{refused:?}");
+    }
+
+    #[test]
+    fn a_policy_that_is_read_again_refills_no_budget() {
+        let before = limits(10);
+        assert_eq!((0..20).filter(|_| before.charge(0, 1).is_ok()).count(), 10);
+        let same = RateLimits::new(&[limit(10)], Some(&before));
+        assert!(same.charge(0, 1).is_err());
+        let wider = RateLimits::new(&[limit(20)], Some(&same));
+        assert!(wider.charge(0, 1).is_err(), "spent is spent");
+        assert!(wider.charge(0, 2).is_ok());
+        let renamed = Limit { name: "y".into(), ..limit(10) };
+        assert!(RateLimits::new(&[renamed], Some(&wider)).charge(0, 1).is_ok(), "another limit");
     }
 
     #[test]
