@@ -11,6 +11,9 @@ use edge::config;
 use edge::explain::{self, Question};
 use tracing_subscriber::EnvFilter;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Daemun's gateway: TLS, allowlists, limits, tokens, balancing, static files.
 #[derive(Parser)]
 #[command(version)]

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::ws::{Message, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
@@ -39,6 +39,7 @@ struct Shared {
     broken: AtomicUsize,
     jwks: Mutex<String>,
     key_fetches: AtomicUsize,
+    sockets: AtomicUsize,
     name: String,
 }
 
@@ -60,6 +61,7 @@ impl EchoBackend {
             broken: AtomicUsize::new(0),
             jwks: Mutex::new(jwks.to_owned()),
             key_fetches: AtomicUsize::new(0),
+            sockets: AtomicUsize::new(0),
             name: api.to_string(),
         });
         let service = Router::new()
@@ -86,6 +88,11 @@ impl EchoBackend {
     /// How often the keys were asked for.
     pub(crate) fn key_fetches(&self) -> usize {
         self.state.key_fetches.load(Ordering::SeqCst)
+    }
+
+    /// WebSockets that are open.
+    pub(crate) fn open_sockets(&self) -> usize {
+        self.state.sockets.load(Ordering::SeqCst)
     }
 
     pub(crate) fn set_ready(&self, ready: bool) {
@@ -152,14 +159,36 @@ async fn readiness(State(state): State<Arc<Shared>>) -> StatusCode {
     if state.ready.load(Ordering::SeqCst) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-async fn socket(State(state): State<Arc<Shared>>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
-    let received = Received { method: "GET".into(), target: "/api/chat/ws".into(), headers };
+async fn socket(
+    State(state): State<Arc<Shared>>,
+    uri: Uri,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let received = Received { method: "GET".into(), target: uri.to_string(), headers };
     state.received.lock().expect("not poisoned").push(received);
-    upgrade.on_upgrade(|mut socket| async move {
-        while let Some(Ok(Message::Text(text))) = socket.recv().await {
-            if socket.send(Message::Text(text)).await.is_err() {
+    upgrade.on_upgrade(move |socket| async move {
+        state.sockets.fetch_add(1, Ordering::SeqCst);
+        talk(socket).await;
+        state.sockets.fetch_sub(1, Ordering::SeqCst);
+    })
+}
+
+/// Says what it hears; `close CODE` ends it, `flood` makes it talk without an end.
+async fn talk(mut socket: WebSocket) {
+    while let Some(Ok(Message::Text(text))) = socket.recv().await {
+        if let Some(code) = text.strip_prefix("close ").and_then(|code| code.parse().ok()) {
+            let frame = CloseFrame { code, reason: "as asked".into() };
+            let _ = socket.send(Message::Close(Some(frame))).await;
+            return;
+        }
+        while text == "flood" {
+            if socket.send(Message::Text("x".repeat(4096).into())).await.is_err() {
                 return;
             }
         }
-    })
+        if socket.send(Message::Text(text)).await.is_err() {
+            return;
+        }
+    }
 }

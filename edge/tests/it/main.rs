@@ -31,5 +31,6 @@ mod tidy;
 mod tls;
 mod token_keys;
 mod tokens;
+mod upgrades;
 mod websocket;
 mod wire;
