@@ -1,11 +1,15 @@
-//! An access token is accepted only if the issuer signed it, byte for byte, and every claim holds.
+//! An access token is accepted only if the issuer signed it, byte for byte, and every claim holds; and what is remembered
+//! of tokens says the same as looking at each anew.
+//!
+//! The clock stands still: a token lives for minutes, and a run for hours. That the genuine one is accepted is asserted, or
+//! nothing here could fail.
 
 #![no_main]
 
 use std::sync::LazyLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use access_token::{Claims, KeySet, PublicKey, Verifier, jwks_document};
+use access_token::{Claims, KeySet, PublicKey, Revocations, TokenError, VerifiedTokens, Verifier, jwks_document};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use libfuzzer_sys::fuzz_target;
@@ -16,12 +20,20 @@ use serde_json::Value;
 const ISSUER: &str = "daemun";
 const HEADER: &str = r#"{"typ":"at+jwt","alg":"EdDSA","kid":"k1"}"#;
 const CLAIMS: &str =
-    r#"{"iss":"daemun","aud":"daemun","sub":"u","sid":"s","role":"user","iat":1,"exp":4102444800,"jti":"j"}"#;
+    r#"{"iss":"daemun","aud":"daemun","sub":"u","sid":"s","role":"user","iat":1000000000,"exp":1000000600,"jti":"j"}"#;
+/// Seconds since 1970, a minute after the genuine token was made.
+const NOW: u64 = 1_000_000_060;
 
 static OURS: LazyLock<Ed25519KeyPair> = LazyLock::new(|| pair(1));
 static ANOTHER: LazyLock<Ed25519KeyPair> = LazyLock::new(|| pair(2));
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| Verifier::new(ISSUER, ISSUER));
-static GENUINE: LazyLock<String> = LazyLock::new(|| signed(HEADER.as_bytes(), CLAIMS.as_bytes(), &OURS));
+static REMEMBERED: LazyLock<VerifiedTokens> = LazyLock::new(|| VerifiedTokens::new(Verifier::new(ISSUER, ISSUER), 64));
+static NOTHING_REVOKED: LazyLock<Revocations> = LazyLock::new(Revocations::default);
+static GENUINE: LazyLock<String> = LazyLock::new(|| {
+    let token = signed(HEADER.as_bytes(), CLAIMS.as_bytes(), &OURS);
+    assert!(verify(&KEYS, &token).is_ok(), "the genuine token is refused: nothing is tried here");
+    token
+});
 static KEYS: LazyLock<KeySet> = LazyLock::new(|| {
     let x = BASE64.encode(OURS.public_key());
     let document = jwks_document(&[PublicKey::ed25519("k1", x.clone()), PublicKey::ed25519("k2", x)]);
@@ -42,9 +54,24 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
+/// Looked at anew, and twice by way of what is remembered: all three say the same.
+fn verify(keys: &KeySet, token: &str) -> Result<Claims, TokenError> {
+    let now = Duration::from_secs(NOW);
+    let anew = VERIFIER.verify_at(keys, token, now);
+    for _ in 0..2 {
+        let remembered = REMEMBERED.verify_at(keys, &NOTHING_REVOKED, token, now);
+        match (&anew, &remembered) {
+            (Ok(claims), Ok(known)) => assert_eq!(format!("{claims:?}"), format!("{known:?}"), "{token}"),
+            (Err(_), Err(_)) => {}
+            _ => panic!("{anew:?} anew, {remembered:?} remembered: {token}"),
+        }
+    }
+    anew
+}
+
 fn bytes_are_no_token(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
-        assert!(VERIFIER.verify(&KEYS, text).is_err() || text == *GENUINE);
+        assert!(verify(&KEYS, text).is_err() || text == *GENUINE);
     }
 }
 
@@ -60,7 +87,7 @@ fn a_change_breaks_it(changes: &[u8]) {
         }
     }
     let token = String::from_utf8(token).expect("ASCII");
-    assert!(VERIFIER.verify(&KEYS, &token).is_err() || token == *GENUINE, "{token}");
+    assert!(verify(&KEYS, &token).is_err() || token == *GENUINE, "{token}");
 }
 
 /// A header and claims in two lines; what is empty is a good one.
@@ -75,7 +102,7 @@ fn with_parts<T>(lines: &[u8], made: impl Fn(&[u8], &[u8]) -> T) -> T {
 
 fn what_is_signed_must_hold(lines: &[u8]) {
     with_parts(lines, |header, claims| {
-        let Ok(accepted) = VERIFIER.verify(&KEYS, &signed(header, claims, &OURS)) else { return };
+        let Ok(accepted) = verify(&KEYS, &signed(header, claims, &OURS)) else { return };
         let header: Value = serde_json::from_slice(header).expect("an object");
         assert_eq!(header["typ"], "at+jwt");
         assert_eq!(header["alg"], "EdDSA");
@@ -86,24 +113,23 @@ fn what_is_signed_must_hold(lines: &[u8]) {
 }
 
 fn is_current(accepted: &Claims, claims: &Value) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     assert!(accepted.iss == ISSUER && accepted.aud == ISSUER);
-    assert!(accepted.exp + 5 >= now, "expired");
+    assert!(accepted.exp + 5 >= NOW, "expired");
     assert!(
-        claims.get("nbf").and_then(Value::as_f64).is_none_or(|nbf| nbf <= (now + 6) as f64),
+        claims.get("nbf").and_then(Value::as_f64).is_none_or(|nbf| nbf <= (NOW + 6) as f64),
         "not yet valid"
     );
     assert_eq!(serde_json::to_value(accepted).expect("an object")["sub"], claims["sub"]);
 }
 
 fn is_refused(token: &str) {
-    assert!(VERIFIER.verify(&KEYS, token).is_err(), "{token}");
+    assert!(verify(&KEYS, token).is_err(), "{token}");
 }
 
 fn any_key_set_is_read(document: &[u8]) {
     let Ok(keys) = KeySet::from_jwks(document) else { return };
     assert!((1..=16).contains(&keys.len()) && !keys.is_empty());
-    if let Ok(claims) = VERIFIER.verify(&keys, &GENUINE) {
+    if let Ok(claims) = verify(&keys, &GENUINE) {
         assert!(keys.contains("k1") && claims.iss == ISSUER);
         let text = String::from_utf8_lossy(document);
         assert!(text.contains('\\') || text.contains(&BASE64.encode(OURS.public_key())), "another key");
