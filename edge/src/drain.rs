@@ -68,11 +68,14 @@ impl Drain {
         self.has_begun.load(Ordering::Acquire)
     }
 
+    /// How far it comes, for somebody who waits again and again.
+    pub fn subscribe(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
     /// Waits until it has come so far.
     pub async fn reached(self: &Arc<Self>, phase: Phase) {
-        let mut watch = self.phase.subscribe();
-        // The sender lives as long as `self`.
-        let _ = watch.wait_for(|now| *now >= phase).await;
+        reached(&mut self.subscribe(), phase).await;
     }
 
     /// Whether it has come so far.
@@ -84,6 +87,12 @@ impl Drain {
     pub fn watch(&self) -> ShutdownWatch {
         self.shutdown.subscribe()
     }
+}
+
+/// Waits until it has come so far.
+pub async fn reached(watch: &mut watch::Receiver<Phase>, phase: Phase) {
+    // Whoever waits is served by an edge that holds the sender.
+    let _ = watch.wait_for(|now| *now >= phase).await;
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::capacity::{Full, Place, weight};
@@ -12,7 +13,7 @@ use super::refusal::{self, Refusal};
 use super::stream::{ClientStream, READ_BYTES};
 use super::{Door, Settings};
 use crate::connection::{self, Served};
-use crate::drain::{Drain, Phase};
+use crate::drain::{self, Phase};
 
 /// Requests on one connection; then its memory is given back.
 const MOST_REQUESTS: u32 = 10_000;
@@ -41,10 +42,11 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
     place: &Arc<Place>,
 ) {
     let shutdown = door.drain.watch();
+    let mut end = door.drain.subscribe();
     for left in (0..MOST_REQUESTS).rev() {
         let is_first = left == MOST_REQUESTS - 1;
         let settings = door.settings();
-        let request = match next_request(&mut stream, &settings, place, is_first, &door.drain).await {
+        let request = match next_request(&mut stream, &settings, place, is_first, &mut end).await {
             Ok(request) => request,
             Err(NoRequest::Gone) => return stream.close().await,
             Err(NoRequest::Refused(problem)) => {
@@ -79,7 +81,7 @@ async fn next_request(
     settings: &Settings,
     place: &Arc<Place>,
     is_first: bool,
-    drain: &Arc<Drain>,
+    end: &mut watch::Receiver<Phase>,
 ) -> Result<Next, NoRequest> {
     let policy = &settings.policy;
     // Who has just connected wants something.
@@ -91,7 +93,7 @@ async fn next_request(
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) | Err(_) => return Err(NoRequest::Gone),
             },
-            () = drain.reached(Phase::ClosingIdle) => return Err(NoRequest::Gone),
+            () = drain::reached(end, Phase::ClosingIdle) => return Err(NoRequest::Gone),
         }
     }
     match timeout(policy.header_timeout, read_head(stream, settings, place)).await {
