@@ -33,8 +33,8 @@ pub fn write(context: &Context, entry: &Entry<'_>) {
         status = entry.status,
         sent_bytes = entry.sent_bytes,
         duration_ms = context.started.elapsed().as_secs_f64() * 1000.0,
-        upstream = context.tried.last().map(tracing::field::display),
-        tries = context.tried.len(),
+        upstream = context.exchange.tried.last().map(tracing::field::display),
+        tries = context.exchange.tried.len(),
         refused_by = context.refused_by,
     );
 }

@@ -16,11 +16,12 @@
 //! key_refresh → guards, upstream, config       tls       → acme, config            target → problem, config
 //! revocation_feed → config
 //! guards    → client_ip, request, routes, problem, config
-//! upstream  → config                           files     → problem
+//! upstream  → client_ip, config                files     → problem
 //! acme      → config
 //! response_headers → routes, config                  redirects → path, config
-//! context   → admission, guards, connection          access_log, metrics → context, routes
-//! routes, connection → config                   headers, problem, request, client_ip, path → (nothing)
+//! context   → admission, guards, connection, upstream    access_log, metrics → context, routes
+//! connection → upstream, config
+//! routes    → config                            headers, problem, request, client_ip, path → (nothing)
 //! config    → (nothing)
 //! ```
 //!

@@ -27,7 +27,7 @@ use crate::metrics;
 use crate::redirect::RedirectToHttps;
 use crate::revocation_feed::RevocationFeed;
 use crate::tls::{Reloader, Tls};
-use crate::upstream::{Pool, Probe};
+use crate::upstream::{Checker, CurrentPools, Pool, Probe};
 
 /// A backend that doesn't say within this time that it is ready, isn't.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -51,14 +51,14 @@ pub fn run(policy: Policy) -> anyhow::Result<()> {
     let keys = Arc::new(KeyStore::default());
     let revocations = Arc::new(Revocations::default());
     let guards = Arc::new(Guards::new(&policy, Arc::clone(&keys), Arc::clone(&revocations)));
-    let pools: Arc<[Pool]> =
-        policy.upstreams.iter().map(|upstream| Pool::new(upstream.clone(), Arc::clone(&probe))).collect();
+    let pools = Pool::all(&policy.upstreams, &[]);
+    let current_pools = Arc::new(CurrentPools::new(Arc::clone(&pools)));
 
     let conf = server_conf(&policy);
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
 
-    let gateway = Gateway::new(Arc::clone(&policy), Arc::clone(&guards), Arc::clone(&pools));
+    let gateway = Gateway::new(Arc::clone(&policy), Arc::clone(&guards), pools);
     let proxy = proxy(&server.configuration, gateway);
     let https = FrontDoor::secured(Arc::clone(&door), tls.server_config()?, proxy);
     server.add_service(listening("https", https, policy.listen.https));
@@ -68,15 +68,14 @@ pub fn run(policy: Policy) -> anyhow::Result<()> {
     http.threads = Some(1);
     server.add_service(http);
 
-    let mut admin = Service::new("admin".to_owned(), Admin::new(prometheus.clone(), Arc::clone(&pools)));
+    let mut admin =
+        Service::new("admin".to_owned(), Admin::new(prometheus.clone(), Arc::clone(&current_pools)));
     admin.threads = Some(1);
     admin.add_tcp(&policy.listen.admin.to_string());
     server.add_service(admin);
 
-    for pool in pools.iter() {
-        let name = format!("health of {}", pool.upstream().name);
-        server.add_service(GenBackgroundService::new(name, pool.balancer()));
-    }
+    let checker = Checker::new(current_pools, Arc::clone(&probe));
+    server.add_service(GenBackgroundService::new("health".to_owned(), Arc::new(checker)));
     let refresher = KeyRefresher::new(&policy, probe, keys);
     server.add_service(GenBackgroundService::new("keys".to_owned(), Arc::new(refresher)));
     let feed = RevocationFeed::new(policy.tokens.revocations.clone(), revocations);

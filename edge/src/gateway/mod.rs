@@ -7,8 +7,10 @@
 //! ```
 
 mod answer;
+mod exchange;
 
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -132,6 +135,10 @@ impl Gateway {
         }
     }
 
+    fn is_websocket(&self, context: &Context) -> bool {
+        context.route.is_some_and(|route| self.routes.get(route).websocket)
+    }
+
     /// The routes of a request that has met some.
     fn matched<'a>(&'a self, session: &'a Session, context: &Context) -> Option<Matched<'a>> {
         let (route, host) = (context.route?, context.known.host?);
@@ -191,13 +198,13 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         let pool = self.route_pool(context)?;
-        let server = pool.select(&context.tried).ok_or_else(|| {
+        let asking = exchange::asking(session, context);
+        let server = context.exchange.choose(pool, asking).ok_or_else(|| {
             Error::explain(
                 ErrorType::HTTPStatus(StatusCode::SERVICE_UNAVAILABLE.as_u16()),
-                "no healthy server",
+                "no server is fit for it",
             )
         })?;
-        context.tried.push(server);
         let matched = self.matched(session, context);
         let is_websocket = matched.is_some_and(|matched| matched.route().websocket);
         let timeout = matched.and_then(|matched| matched.read_timeout());
@@ -217,6 +224,7 @@ impl ProxyHttp for Gateway {
         if end_of_stream {
             watch.end();
             context.served.connection.set_request_read(true);
+            context.request_ended = Some(Instant::now());
         }
         let is_tunnel = context.served.connection.is_tunnel();
         if !is_tunnel && watch.received_bytes() > context.max_body_bytes {
@@ -241,34 +249,50 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    /// Nothing was sent yet: any request may be tried elsewhere.
+    async fn connected_to_upstream(
+        &self,
+        session: &mut Session,
+        _is_reused: bool,
+        _peer: &HttpPeer,
+        connection: RawFd,
+        _digest: Option<&Digest>,
+        context: &mut Context,
+    ) -> Result<()> {
+        self.wait_for_answer(session, connection, context);
+        Ok(())
+    }
+
     fn fail_to_connect(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _peer: &HttpPeer,
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        error.set_retry(self.may_retry(context));
+        error.set_retry(self.goes_elsewhere_unconnected(session, &error, context));
         error
     }
 
-    /// Something was sent: only what is safe to repeat (RFC 9110, section 9.2.1) is tried elsewhere, and only while
-    /// the client has seen nothing of an answer.
+    /// Decides in any case: what Pingora leaves undecided, it panics at.
     fn error_while_proxy(
         &self,
         _peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
         context: &mut Context,
-        _client_reused: bool,
+        is_reused: bool,
     ) -> Box<Error> {
-        let is_repeatable = session.req_header().method.is_safe()
-            && *error.esource() == ErrorSource::Upstream
-            && session.response_written().is_none()
-            && !session.as_ref().retry_buffer_truncated();
-        error.set_retry(is_repeatable && self.may_retry(context));
+        error.set_retry(self.goes_elsewhere(session, &error, context, is_reused));
         error
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        self.take_answer(session, response.status, context)
     }
 
     async fn response_filter(
@@ -278,8 +302,7 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> Result<()> {
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            let is_websocket = context.route.is_some_and(|route| self.routes.get(route).websocket);
-            if !is_websocket {
+            if !self.is_websocket(context) {
                 let explanation = "the server switched protocols without being asked to";
                 return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(|e| e.into_up());
             }
@@ -309,6 +332,9 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, context: &mut Context) {
+        if let Ok(pool) = self.route_pool(context) {
+            context.exchange.end(pool);
+        }
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         let pattern = context.route.map(|index| &self.routes.get(index).pattern);
         let route = pattern.map_or_else(|| "-".to_owned(), ToString::to_string);
@@ -333,11 +359,5 @@ impl ProxyHttp for Gateway {
     /// A client that goes away is no error of ours; the access log has it.
     fn suppress_error_log(&self, _session: &Session, _context: &Context, error: &Error) -> bool {
         *error.esource() == ErrorSource::Downstream
-    }
-}
-
-impl Gateway {
-    fn may_retry(&self, context: &Context) -> bool {
-        self.route_pool(context).is_ok_and(|pool| context.tried.len() <= pool.upstream().retries)
     }
 }

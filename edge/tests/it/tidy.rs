@@ -30,7 +30,7 @@ const ARROWS: [(&str, &[&str]); 30] = [
         ],
     ),
     ("door", &["connection", "client_ip", "problem", "config"]),
-    ("connection", &["config"]),
+    ("connection", &["upstream", "config"]),
     (
         "gateway",
         &[
@@ -58,10 +58,10 @@ const ARROWS: [(&str, &[&str]); 30] = [
     ("tls", &["acme", "config"]),
     ("target", &["problem", "config"]),
     ("guards", &["client_ip", "request", "routes", "problem", "config"]),
-    ("upstream", &["config"]),
+    ("upstream", &["client_ip", "config"]),
     ("acme", &["config"]),
     ("files", &["problem"]),
-    ("context", &["admission", "guards", "connection"]),
+    ("context", &["admission", "guards", "connection", "upstream"]),
     ("access_log", &["context"]),
     ("metrics", &["context"]),
     ("response_headers", &["routes", "config"]),
