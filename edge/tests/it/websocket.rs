@@ -8,10 +8,10 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::edge_process::{Edge, TlsConnection};
 
-type Socket = WebSocketStream<TlsConnection>;
+pub(crate) type Socket = WebSocketStream<TlsConnection>;
 
 /// Opens the chat socket with these fields, or gives the status that refused it.
-async fn open(edge: &Edge, fields: &[(&'static str, String)]) -> Result<Socket, u16> {
+pub(crate) async fn open(edge: &Edge, fields: &[(&'static str, String)]) -> Result<Socket, u16> {
     let mut request =
         edge.url("/api/chat/ws").replace("https", "wss").into_client_request().expect("a request");
     for (name, value) in fields {
@@ -24,7 +24,7 @@ async fn open(edge: &Edge, fields: &[(&'static str, String)]) -> Result<Socket, 
     }
 }
 
-fn own_origin(edge: &Edge) -> (&'static str, String) {
+pub(crate) fn own_origin(edge: &Edge) -> (&'static str, String) {
     ("origin", edge.url(""))
 }
 
