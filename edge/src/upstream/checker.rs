@@ -103,7 +103,7 @@ impl Checker {
                 Ended::Check(server)
             });
         }
-        let is_due = server.may_be_tried() || (server.is_usable() && server.is_suspect(SUSPICIOUS));
+        let is_due = server.may_be_tried() || (!server.is_silent() && server.is_suspect(SUSPICIOUS));
         if !entry.is_probed && is_due {
             entry.is_probed = true;
             let (server, probe, pools) = (Arc::clone(server), Arc::clone(&self.probe), Arc::clone(pools));
@@ -161,9 +161,9 @@ async fn check(server: &Server, probe: &Probe, management: SocketAddr, path: &st
 
 /// Asks a server where requests go. Any answer is a good one, also that there is no such page: somebody listens.
 async fn try_or_suspect(pool: &Pool, server: &Arc<Server>, probe: &Probe) {
-    let trial = server.begin_trial(Trier::Probe);
-    if trial.is_none() && !server.is_usable() {
-        // Its requests try it.
+    let trial = server.may_be_tried().then(|| server.begin_trial(Trier::Probe)).flatten();
+    if trial.is_none() && !server.is_suspect(SUSPICIOUS) {
+        // Requests try it.
         return;
     }
     let answer = probe.get(server.address, &pool.upstream().health_path).await;
@@ -173,11 +173,13 @@ async fn try_or_suspect(pool: &Pool, server: &Arc<Server>, probe: &Probe) {
         Some(trial) => trial.fail(),
         None if is_talking => server.note_sign(),
         None => {
-            let why = match answer {
-                Err(ProbeError::Timeout(_)) => Failure::Silent,
-                _ => Failure::Refused,
-            };
+            let is_silent = matches!(answer, Err(ProbeError::Timeout(_)));
+            let why = if is_silent { Failure::Silent } else { Failure::Refused };
+            // It may be out already; what waits for it needs to know all the same, if it has somewhere else to go.
             pool.eject(server, why);
+            if is_silent && !server.is_usable() {
+                server.note_silence();
+            }
         }
     }
 }

@@ -20,6 +20,8 @@ mod pool;
 mod probe;
 mod retry_budget;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use checker::Checker;
 pub use exchange::{Asking, Delivery, Exchange, Tried};

@@ -90,3 +90,57 @@ impl std::fmt::Debug for Patience {
         f.debug_struct("Patience").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener};
+    use std::os::fd::AsRawFd;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// A connection to somebody who never answers, and a server.
+    async fn silence() -> (TcpListener, TcpStream, Arc<Server>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address: SocketAddr = listener.local_addr().expect("an address");
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        (listener, stream, Arc::new(Server::new("backend", address)))
+    }
+
+    /// Reads as a request does, beside its patience; whether the connection ended.
+    async fn reads_to_the_end(patience: &Patience, stream: &mut TcpStream, at_most: Duration) -> bool {
+        let mut buffer = [0; 1];
+        tokio::select! {
+            biased;
+            read = stream.read(&mut buffer) => read.is_ok_and(|bytes| bytes == 0),
+            () = tokio::time::sleep(at_most) => false,
+            never = patience.run() => match never {},
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_when_its_answer_is_late_and_only_then() {
+        let (_listener, mut stream, server) = silence().await;
+        let patience = Patience::default();
+        let (short, long) = (Duration::from_millis(50), Duration::from_secs(20));
+        patience.begin(stream.as_raw_fd(), short, Arc::clone(&server));
+        assert!(!patience.end(), "the answer came in time");
+        assert!(!reads_to_the_end(&patience, &mut stream, short * 4).await);
+        patience.begin(stream.as_raw_fd(), short, server);
+        assert!(reads_to_the_end(&patience, &mut stream, long).await);
+        assert!(patience.end());
+        assert!(!patience.end());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_server_that_turns_out_to_hang() {
+        let (_listener, mut stream, server) = silence().await;
+        let patience = Patience::default();
+        patience.begin(stream.as_raw_fd(), Duration::from_secs(3600), Arc::clone(&server));
+        server.note_silence();
+        assert!(reads_to_the_end(&patience, &mut stream, Duration::from_secs(20)).await);
+        assert!(patience.end());
+    }
+}

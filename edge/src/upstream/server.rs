@@ -155,13 +155,20 @@ impl Server {
     /// It has answered something.
     pub(super) fn note_sign(&self) {
         self.last_sign.store(millis(now()), Ordering::Relaxed);
+        if self.is_silent() {
+            self.is_silent.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// It answers not even a probe.
+    pub(super) fn note_silence(&self) {
+        self.is_silent.store(true, Ordering::Relaxed);
     }
 
     /// Takes it out; false when it was out already.
     pub(super) fn eject(&self, why: Failure) -> bool {
         let mut ejection = self.ejection();
         let Some(until) = ejection.eject(why, now()) else { return false };
-        self.is_silent.store(why == Failure::Silent, Ordering::Relaxed);
         self.show(&ejection);
         let (upstream, server, seconds) =
             (&self.upstream, self.address, until.saturating_sub(now()).as_secs_f64());
@@ -251,7 +258,7 @@ impl Trial {
         let mut ejection = server.ejection();
         ejection.pass(now());
         server.conduct.forget();
-        server.is_silent.store(false, Ordering::Relaxed);
+        server.note_sign();
         server.show(&ejection);
         tracing::info!(upstream = server.upstream, server = %server.address, "server is back");
     }
@@ -287,7 +294,7 @@ impl AtWork {
         server.at_work.fetch_add(1, Ordering::Relaxed);
         server.gauges.requests.increment(1.0);
         if server.waiting.fetch_add(1, Ordering::Relaxed) == 0 {
-            server.note_sign();
+            server.last_sign.store(millis(now()), Ordering::Relaxed);
         }
         Self { server, is_waiting: true, is_websocket: false }
     }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -145,7 +144,10 @@ fn serve(listeners: [std::net::TcpListener; 2], state: &Arc<Shared>) -> Runtime 
 
 async fn echo(State(state): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let body: Bytes = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
+    let Ok(body) = axum::body::to_bytes(body, 1 << 20).await else {
+        // Broken off on the way.
+        return StatusCode::BAD_REQUEST.into_response();
+    };
     let mut hanging = state.hanging.subscribe();
     if parts.uri.path().starts_with("/actuator") {
         hanging.wait_for(|hanging| !hanging).await.expect("the state lives");

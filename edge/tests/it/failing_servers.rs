@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::{Client, StatusCode};
+use tokio::time::{Duration, timeout};
 
 use crate::edge_process::Edge;
+use crate::raw_backend::{RawBackend, beside};
 use crate::wire::Wire;
 
 /// The shipped policy, but that a test may ask as often as it likes.
@@ -209,6 +211,29 @@ async fn clients_that_break_off_or_dawdle_eject_nobody() {
     assert!(!is_ejected(&edge, 0).await && !is_ejected(&edge, 1).await);
     let metrics = edge.admin_text("/metrics").await;
     assert!(!metrics.contains("edge_upstream_ejections_total{"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_server_that_gives_up_on_slow_uploads_is_not_ejected_for_it() {
+    let backend = RawBackend::start_impatient("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK").await;
+    let edge = beside(&backend).await;
+    let mut cut_short = 0;
+    for last in (1..=6).cycle().take(40) {
+        // The other server has good answers to show.
+        let client = edge.client_at([127, 0, 0, last]);
+        assert_eq!(get(&edge, &client, "/api/vendors").await, StatusCode::OK);
+        let mut uploading = Wire::open_from(&edge, [127, 0, 0, last]).await;
+        let head = "POST /api/auth/refresh HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n";
+        uploading.send(head).await.expect("sent");
+        if let Ok(Some(answer)) = timeout(Duration::from_millis(100), uploading.answer()).await {
+            assert_eq!(answer.status, 502);
+            cut_short += 1;
+        }
+        // An odd number of turns: each server has every second upload.
+        assert_eq!(get(&edge, &client, "/api/vendors").await, StatusCode::OK);
+    }
+    assert!(cut_short >= 15, "{cut_short}");
+    assert_eq!(edge.server_state_at(backend.address).await["ejected"], false);
 }
 
 #[tokio::test]

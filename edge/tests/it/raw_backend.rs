@@ -71,6 +71,30 @@ impl RawBackend {
         Self { address, received, task }
     }
 
+    /// A backend that answers GETs, and closes the connection of anybody else who has sent no more than a header.
+    pub(crate) async fn start_impatient(answer: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&received);
+        let task = tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let kept = Arc::clone(&kept);
+                tokio::spawn(async move {
+                    let mut buffer = [0; 4096];
+                    while let Ok(read @ 1..) = socket.read(&mut buffer).await {
+                        kept.lock().expect("not poisoned").extend_from_slice(&buffer[..read]);
+                        if !buffer.starts_with(b"GET ") {
+                            return;
+                        }
+                        let _ = socket.write_all(answer.as_bytes()).await;
+                    }
+                });
+            }
+        });
+        Self { address, received, task }
+    }
+
     /// All bytes so far.
     pub(crate) fn received(&self) -> String {
         String::from_utf8_lossy(&self.received.lock().expect("not poisoned")).into_owned()
