@@ -102,8 +102,8 @@ pub fn write(context: &Context, entry: &Entry<'_>) {
         status: entry.status,
         sent_bytes: entry.sent_bytes,
         duration_ms: context.started.elapsed().as_micros() as f64 / 1000.0,
-        upstream: context.tried.last().copied(),
-        tries: context.tried.len(),
+        upstream: context.exchange.tried.last().copied(),
+        tries: context.exchange.tried.len(),
         refused_by: context.refused_by,
         failure: entry.failure,
     };

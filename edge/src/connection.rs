@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::Pace;
 use crate::drain::Drain;
+use crate::upstream::Patience;
 
 tokio::task_local! {
     static CURRENT: Served;
@@ -22,6 +23,8 @@ pub struct Served {
     pub connection: Arc<Connection>,
     /// How its body comes along.
     pub body: Arc<BodyWatch>,
+    /// How long it waits for a server's answer.
+    pub patience: Arc<Patience>,
 }
 
 /// One client's connection.
@@ -74,8 +77,9 @@ pub fn current() -> Served {
 /// Runs a request to its end, or drops it (`None`) when its body comes too slowly; that is counted here, as nobody else
 /// hears of it.
 pub async fn serve<T>(served: Served, pace: Pace, request: impl Future<Output = T>) -> Option<T> {
-    let body = Arc::clone(&served.body);
+    let (body, patience) = (Arc::clone(&served.body), Arc::clone(&served.patience));
     tokio::select! {
+        // The request first: `Patience::run` relies on it.
         biased;
         answer = CURRENT.scope(served, request) => Some(answer),
         () = body.is_late(pace) => {
@@ -83,6 +87,7 @@ pub async fn serve<T>(served: Served, pace: Pace, request: impl Future<Output = 
             tracing::info!(target: "access", refused_by = "body-pace", received_bytes = body.received_bytes());
             None
         }
+        never = patience.run() => match never {},
     }
 }
 

@@ -1,6 +1,5 @@
 //! What a request carries from its first phase to its log line.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +9,7 @@ use crate::admission::Known;
 use crate::connection::{self, Served};
 use crate::guards::Findings;
 use crate::site::Site;
+use crate::upstream::Exchange;
 
 /// The state of one request.
 pub struct Context {
@@ -31,8 +31,10 @@ pub struct Context {
     pub is_preflight: bool,
     /// What the guards found.
     pub findings: Findings,
-    /// Upstream servers that were tried, in order.
-    pub tried: Vec<SocketAddr>,
+    /// When it had been read to its end.
+    pub request_ended: Option<Instant>,
+    /// The servers that it was given to.
+    pub exchange: Exchange,
     /// The guard that refused it.
     pub refused_by: Option<&'static str>,
 }
@@ -50,7 +52,8 @@ impl Context {
             max_body_bytes: u64::MAX,
             is_preflight: false,
             findings: Findings::default(),
-            tried: Vec::new(),
+            request_ended: None,
+            exchange: Exchange::default(),
             refused_by: None,
         }
     }

@@ -12,16 +12,16 @@
 //! gateway   → admission, context, site, target, request, routes, guards, upstream, files, redirects, response_headers,
 //!             headers, problem, access_log, metrics, websocket, drain, config
 //! admission → client_ip, path, routes, redirect, problem, config
-//! admin     → site, drain, upstream            redirect  → acme, path, problem
+//! admin     → drain, upstream                  redirect  → acme, path, problem
 //! key_refresh → site, guards, upstream         tls       → acme, config            target → problem, config
 //! revocation_feed → config
 //! site      → guards, routes, upstream, metrics, config
 //! guards    → client_ip, request, routes, problem, config
-//! upstream  → config                           files     → problem
+//! upstream  → client_ip, config                files     → problem
 //! acme      → config
 //! response_headers → routes, config                  redirects → path, config
-//! context   → admission, site, guards, connection          access_log → context
-//! connection → drain, config                    routes → config
+//! context   → admission, site, guards, connection, upstream   access_log → context
+//! connection → drain, upstream, config          routes → config
 //! websocket → request
 //! drain, metrics, headers, problem, request, client_ip, path → (nothing)
 //! config    → (nothing)

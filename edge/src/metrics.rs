@@ -45,6 +45,15 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
     );
     metrics::describe_counter!("edge_certificate_reloads_total", "Times that certificates were read again");
     metrics::describe_gauge!("edge_upstream_healthy", "1 while a server is ready");
+    metrics::describe_gauge!("edge_upstream_ejected", "1 while a server is left out because it failed");
+    metrics::describe_gauge!("edge_upstream_draining", "1 while a server gets no new requests by order");
+    metrics::describe_gauge!("edge_upstream_requests", "Requests at work on a server, WebSockets among them");
+    metrics::describe_gauge!("edge_upstream_websockets", "WebSockets that are open to a server");
+    metrics::describe_counter!("edge_upstream_ejections_total", "Times that a server was ejected, by reason");
+    metrics::describe_counter!(
+        "edge_retries_total",
+        "Requests that met a failing server: answered by another, failed there too, refused a retry by the budget"
+    );
     metrics::describe_counter!("edge_limited_total", "Requests that a limit refused, by limit");
     metrics::describe_gauge!("edge_limiter_clients", "Clients that a limit remembers");
     metrics::describe_gauge!("edge_token_keys", "Public keys that tokens are accepted from");

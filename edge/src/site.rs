@@ -10,7 +10,7 @@ use crate::config::{Policy, Route};
 use crate::guards::{Guards, KeyStore};
 use crate::metrics::RouteMetrics;
 use crate::routes::RouteTable;
-use crate::upstream::{Pool, Probe};
+use crate::upstream::Pool;
 
 /// One policy's rooms.
 pub struct Site {
@@ -54,23 +54,20 @@ pub struct Shared {
     pub keys: Arc<KeyStore>,
     /// The tokens that no longer count.
     pub revocations: Arc<Revocations>,
-    /// Asks servers whether they are ready.
-    pub probe: Arc<Probe>,
 }
 
 impl Site {
     /// The site of a policy. What `previous` remembers of clients and servers that both know is taken over: a reload
     /// refills no budget and brings no ejected server back.
     pub fn new(policy: Arc<Policy>, shared: &Shared, previous: Option<&Self>) -> Self {
-        let Shared { keys, revocations, probe } = shared;
+        let Shared { keys, revocations } = shared;
         let guards = Guards::new(
             &policy,
             Arc::clone(keys),
             Arc::clone(revocations),
             previous.map(|previous| &previous.guards),
         );
-        let pools =
-            policy.upstreams.iter().map(|upstream| Pool::new(upstream.clone(), Arc::clone(probe))).collect();
+        let pools = Pool::all(&policy.upstreams, previous.map_or(&[], |previous| &previous.pools));
         let routes = RouteTable::new(policy.routes.clone());
         let counts = Counts::new(&routes);
         Self { routes, policy, guards, pools, counts }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::policy::LimitKey;
+use super::policy::{Balance, LimitKey};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -137,6 +137,9 @@ pub(super) struct Upstream {
     pub(super) health_path: String,
     pub(super) health_interval_ms: u64,
     pub(super) connect_timeout_ms: u64,
+    #[serde(default)]
+    pub(super) balance: Balance,
+    pub(super) answer_timeout_ms: Option<u64>,
     pub(super) read_timeout_ms: u64,
     pub(super) websocket_idle_ms: u64,
     pub(super) retries: usize,

@@ -20,8 +20,8 @@ use serde::Serialize;
 pub use acme::{AcmePolicy, ChallengeKind};
 pub use pattern::{Extent, Part, Pattern, PatternError};
 pub use policy::{
-    CertificateFiles, ConnectionPolicy, Hsts, Limit, LimitKey, Listen, Pace, Policy, RevocationSource,
-    TlsPolicy, TlsVersion, TokenPolicy, Upgrade, Upstream, UpstreamServer,
+    Balance, CertificateFiles, ConnectionPolicy, Hsts, Limit, LimitKey, Listen, Pace, Policy,
+    RevocationSource, TlsPolicy, TlsVersion, TokenPolicy, Upgrade, Upstream, UpstreamServer,
 };
 pub use resolve::MOST_RETRIES;
 pub use route::{ClaimName, ClaimRule, Cors, Fields, FixedAnswer, Redirect, Route, Target, Tie, TokenRule};

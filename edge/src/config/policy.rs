@@ -174,6 +174,17 @@ pub struct RevocationSource {
     pub password_file: Option<PathBuf>,
 }
 
+/// How requests are shared out among servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    /// In turn.
+    #[default]
+    RoundRobin,
+    /// To the one with the fewest requests at work; in turn among equals.
+    LeastConnections,
+}
+
 /// Equal servers behind one name.
 #[derive(Clone, Debug)]
 pub struct Upstream {
@@ -187,6 +198,10 @@ pub struct Upstream {
     pub health_interval: Duration,
     /// How long a connection may take.
     pub connect_timeout: Duration,
+    /// Which server takes the next request.
+    pub balance: Balance,
+    /// How long an answer may take to begin, of a request that may be repeated on another server.
+    pub answer_timeout: Duration,
     /// How long a server may be silent in the middle of an exchange.
     pub read_timeout: Duration,
     /// How long an open WebSocket may be silent, in both directions.

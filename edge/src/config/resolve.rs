@@ -14,9 +14,11 @@ use super::{Fault, Places, answers, transport};
 
 /// Budgets are counted in nanoseconds a request; what is finer than a microsecond is a typing error.
 const MAX_REQUESTS_PER_SECOND: u32 = 1_000_000;
-
-/// Tries of one request on other servers.
-pub const MOST_RETRIES: usize = 8;
+/// A day.
+const MAX_MS: u64 = 86_400_000;
+/// Each further try makes an overload worse.
+pub const MOST_RETRIES: usize = 3;
+const ANSWER_TIMEOUT_MS: u64 = 10_000;
 
 pub(super) fn resolve(file: File, folder: &Path, places: &Places<'_>) -> Result<Policy, Vec<Fault>> {
     let mut faults = Vec::new();
@@ -77,6 +79,7 @@ fn upstreams(
         let start = entry.span().start;
         let mut fault = |message: String| faults.push(places.fault(start, message));
         let upstream = entry.into_inner();
+        let answer_timeout_ms = upstream.answer_timeout_ms.unwrap_or(ANSWER_TIMEOUT_MS);
         if upstream.servers.is_empty() {
             fault(format!("upstream `{name}` has no servers"));
         }
@@ -86,11 +89,15 @@ fn upstreams(
         for (key, value) in [
             ("health_interval_ms", upstream.health_interval_ms),
             ("connect_timeout_ms", upstream.connect_timeout_ms),
+            ("answer_timeout_ms", answer_timeout_ms),
             ("read_timeout_ms", upstream.read_timeout_ms),
             ("websocket_idle_ms", upstream.websocket_idle_ms),
         ] {
             if value == 0 {
                 fault(format!("upstream `{name}`: `{key}` is at least 1"));
+            }
+            if value > MAX_MS {
+                fault(format!("upstream `{name}`: `{key}` is at most {MAX_MS}"));
             }
         }
         if upstream.retries > MOST_RETRIES {
@@ -106,6 +113,8 @@ fn upstreams(
             health_path: upstream.health_path,
             health_interval: Duration::from_millis(upstream.health_interval_ms),
             connect_timeout: Duration::from_millis(upstream.connect_timeout_ms),
+            balance: upstream.balance,
+            answer_timeout: Duration::from_millis(answer_timeout_ms),
             read_timeout: Duration::from_millis(upstream.read_timeout_ms),
             websocket_idle: Duration::from_millis(upstream.websocket_idle_ms),
             retries: upstream.retries,

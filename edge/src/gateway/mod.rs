@@ -7,9 +7,11 @@
 //! ```
 
 mod answer;
+mod exchange;
 mod tunnel;
 
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -116,24 +119,19 @@ impl Gateway {
     }
 }
 
-fn pool(site: &Site, route: usize) -> Option<&Pool> {
-    match site.routes.get(route).target {
-        Target::Upstream(index) => site.pools.get(index),
-        Target::Files(_) | Target::Redirect(_) | Target::Respond(_) => None,
-    }
+/// The servers that a route goes to.
+fn pool_of(site: &Site, route: Option<usize>) -> Result<&Pool> {
+    let pool = match route.map(|route| &site.routes.get(route).target) {
+        Some(Target::Upstream(index)) => site.pools.get(*index),
+        Some(Target::Files(_) | Target::Redirect(_) | Target::Respond(_)) | None => None,
+    };
+    pool.ok_or_else(|| Error::explain(ErrorType::InternalError, "proxied without an upstream"))
 }
 
 /// The routes of a request that has met some.
 fn matched<'a>(session: &'a Session, context: &'a Context) -> Option<Matched<'a>> {
     let (route, host) = (context.route?, context.known.host?);
     Some(context.site.routes.matched(route, &session.req_header().method, host))
-}
-
-fn route_pool(context: &Context) -> Result<&Pool> {
-    context
-        .route
-        .and_then(|route| pool(&context.site, route))
-        .ok_or_else(|| Error::explain(ErrorType::InternalError, "proxied without an upstream"))
 }
 
 #[async_trait]
@@ -190,18 +188,17 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        let pool = route_pool(context)?;
-        let server = pool.select(&context.tried).ok_or_else(|| {
+        let asking = exchange::asking(session, context);
+        let Context { exchange, site, route, .. } = &mut *context;
+        let pool = pool_of(site, *route)?;
+        let server = exchange.choose(pool, asking).ok_or_else(|| {
             Error::explain(
                 ErrorType::HTTPStatus(StatusCode::SERVICE_UNAVAILABLE.as_u16()),
-                "no healthy server",
+                "no server is fit for it",
             )
         })?;
-        let matched = matched(session, context);
-        let timeout = matched.and_then(|matched| matched.read_timeout());
-        let peer = Box::new(pool.peer(server, timeout));
-        context.tried.push(server);
-        Ok(peer)
+        let timeout = matched(session, context).and_then(|matched| matched.read_timeout());
+        Ok(Box::new(pool_of(&context.site, context.route)?.peer(server, timeout)))
     }
 
     /// A body whose length nobody said is counted as it comes.
@@ -217,6 +214,7 @@ impl ProxyHttp for Gateway {
         if end_of_stream {
             watch.end();
             context.served.connection.set_request_read(true);
+            context.request_ended = Some(Instant::now());
         }
         let is_tunnel = context.served.connection.is_tunnel();
         if !is_tunnel && watch.received_bytes() > context.max_body_bytes {
@@ -241,34 +239,50 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    /// Nothing was sent yet: any request may be tried elsewhere.
+    async fn connected_to_upstream(
+        &self,
+        session: &mut Session,
+        _is_reused: bool,
+        _peer: &HttpPeer,
+        connection: RawFd,
+        _digest: Option<&Digest>,
+        context: &mut Context,
+    ) -> Result<()> {
+        exchange::wait_for_answer(session, connection, context);
+        Ok(())
+    }
+
     fn fail_to_connect(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _peer: &HttpPeer,
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        error.set_retry(self.may_retry(context));
+        error.set_retry(exchange::goes_elsewhere_unconnected(session, &error, context));
         error
     }
 
-    /// Something was sent: only what is safe to repeat (RFC 9110, section 9.2.1) is tried elsewhere, and only while
-    /// the client has seen nothing of an answer.
+    /// Decides in any case: what Pingora leaves undecided, it panics at.
     fn error_while_proxy(
         &self,
         _peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
         context: &mut Context,
-        _client_reused: bool,
+        is_reused: bool,
     ) -> Box<Error> {
-        let is_repeatable = session.req_header().method.is_safe()
-            && *error.esource() == ErrorSource::Upstream
-            && session.response_written().is_none()
-            && !session.as_ref().retry_buffer_truncated();
-        error.set_retry(is_repeatable && self.may_retry(context));
+        error.set_retry(exchange::goes_elsewhere(session, &error, context, is_reused));
         error
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        exchange::take_answer(session, response.status, context)
     }
 
     async fn response_filter(
@@ -306,6 +320,10 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        let Context { exchange, site, route, .. } = context;
+        if let Ok(pool) = pool_of(site, *route) {
+            exchange.end(pool);
+        }
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         let counts = context.site.counts.of(context.route);
         counts.record(status, context.started.elapsed());
@@ -333,11 +351,5 @@ impl ProxyHttp for Gateway {
     /// A client that goes away is no error of ours; the access log has it.
     fn suppress_error_log(&self, _session: &Session, _context: &Context, error: &Error) -> bool {
         *error.esource() == ErrorSource::Downstream
-    }
-}
-
-impl Gateway {
-    fn may_retry(&self, context: &Context) -> bool {
-        route_pool(context).is_ok_and(|pool| context.tried.len() <= pool.upstream().retries)
     }
 }

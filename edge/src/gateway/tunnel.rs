@@ -1,6 +1,7 @@
 //! A WebSocket through the gate. The edge makes the handshake with a server itself and then passes bytes on, both ways, until
 //! one side ends, is silent for too long, or the edge leaves.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
@@ -17,11 +18,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
 
-use super::{FORWARDED_FOR, Gateway, REQUEST_ID, route_pool};
-use crate::config::Upstream;
+use super::{FORWARDED_FOR, Gateway, REQUEST_ID, exchange, pool_of};
 use crate::context::Context;
 use crate::drain::Phase;
 use crate::problem::Problem;
+use crate::upstream::Failure;
 use crate::websocket::{Budget, CLOSE, FrameBoundary, is_agreed, is_hop_by_hop};
 
 /// Read at once of what a server says.
@@ -46,14 +47,14 @@ impl Gateway {
         context: &mut Context,
         key: &HeaderValue,
     ) -> Result<()> {
-        let stream = match connect(context).await? {
+        let stream = match connect(session, context).await? {
             Ok(stream) => stream,
             Err(problem) => {
                 let retry_after = vec![(header::RETRY_AFTER, HeaderValue::from_static("1"))];
                 return self.respond_problem(session, context, &problem, retry_after).await;
             }
         };
-        let patience = route_pool(context)?.upstream().read_timeout;
+        let patience = pool_of(&context.site, context.route)?.upstream().read_timeout;
         let request = request(session, context)?;
         let asked = match timeout(patience, ask(stream, request)).await {
             Ok(Ok(asked)) => asked,
@@ -65,13 +66,18 @@ impl Gateway {
                 return self.respond_problem(session, context, &Problem::bad_gateway(), Vec::new()).await;
             }
         };
-        let mut response = ResponseHeader::build(asked.answer.status(), None)?;
+        let status = asked.answer.status();
+        let asking = exchange::asking(session, context);
+        let Context { exchange, site, route, .. } = &mut *context;
+        // It isn't asked again elsewhere: what the server says of it, it says for all.
+        exchange.answered(pool_of(site, *route)?, status, asking, false);
+        let mut response = ResponseHeader::build(status, None)?;
         for (name, value) in asked.answer.headers() {
             if !is_hop_by_hop(name) && name != header::CONTENT_LENGTH {
                 response.append_header(name.clone(), value.clone())?;
             }
         }
-        if asked.answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        if status != StatusCode::SWITCHING_PROTOCOLS {
             return self.relay(session, context, response, asked, patience).await;
         }
         if !is_agreed(asked.answer.headers(), key) {
@@ -120,16 +126,23 @@ impl Gateway {
 
 /// A connection to a server of the route, or what the client is told where there is none. Nothing was sent yet: another
 /// server may be tried.
-async fn connect(context: &mut Context) -> Result<std::result::Result<TcpStream, Problem>> {
+async fn connect(
+    session: &Session,
+    context: &mut Context,
+) -> Result<std::result::Result<TcpStream, Problem>> {
+    let asking = exchange::asking(session, context);
+    let Context { exchange, site, route, .. } = context;
+    let pool = pool_of(site, *route)?;
     loop {
-        let pool = route_pool(context)?;
-        let Upstream { connect_timeout, retries, .. } = *pool.upstream();
-        let Some(server) = pool.select(&context.tried) else { return Ok(Err(Problem::unavailable())) };
-        context.tried.push(server);
-        if let Ok(Ok(stream)) = timeout(connect_timeout, connect_to(server)).await {
-            return Ok(Ok(stream));
-        }
-        if context.tried.len() > retries {
+        let Some(server) = exchange.choose(pool, asking) else { return Ok(Err(Problem::unavailable())) };
+        let failure = match timeout(pool.upstream().connect_timeout, connect_to(server)).await {
+            Ok(Ok(stream)) => return Ok(Ok(stream)),
+            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => Some(Failure::Refused),
+            // No free port, no free descriptor: the edge's own need.
+            Ok(Err(_)) => None,
+            Err(_) => Some(Failure::NoConnection),
+        };
+        if !exchange.failed(pool, failure, asking, true) {
             return Ok(Err(Problem::unavailable()));
         }
     }
@@ -180,7 +193,7 @@ async fn pass(
     mut server: TcpStream,
     early: Bytes,
 ) -> Result<()> {
-    let idle = route_pool(context)?.upstream().websocket_idle;
+    let idle = pool_of(&context.site, context.route)?.upstream().websocket_idle;
     let drain = std::sync::Arc::clone(context.served.connection.drain());
     let mut must_go = std::pin::pin!(drain.reached(Phase::ClosingTunnels));
     let mut budget = Budget::new(context.site.policy.connections.websocket_bytes_per_second);
@@ -217,7 +230,7 @@ async fn pass(
                         server_heard = Instant::now();
                         from_server = part.freeze();
                     }
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     Err(error) => return lost(error),
                 }
             }

@@ -12,18 +12,18 @@ use crate::door::Door;
 use crate::key_refresh::KeyRefresher;
 use crate::metrics;
 use crate::revocation_feed::RevocationFeed;
-use crate::site::{Site, Sites};
+use crate::site::Sites;
 use crate::tls::Reloader;
+use crate::upstream::Checker;
 
 /// How often it is looked that memory stays bounded.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Tasks that end when this is dropped.
 pub(super) struct Background {
-    _of_the_edge: JoinSet<()>,
-    /// Of the policy in force.
-    checks: JoinSet<()>,
-    never: tokio::sync::watch::Sender<bool>,
+    _tasks: JoinSet<()>,
+    /// What they wait for; they end sooner.
+    _never: tokio::sync::watch::Sender<bool>,
 }
 
 impl Background {
@@ -35,9 +35,10 @@ impl Background {
             let shutdown = never.subscribe();
             tasks.spawn(async move { service.start(shutdown).await });
         };
+        run(Arc::new(Checker::new(Arc::clone(&edge.pools), Arc::clone(&edge.probe))));
         run(Arc::new(KeyRefresher::new(
             Arc::clone(&edge.sites),
-            Arc::clone(&edge.shared.probe),
+            Arc::clone(&edge.probe),
             Arc::clone(&edge.shared.keys),
         )));
         run(Arc::new(RevocationFeed::new(
@@ -49,18 +50,7 @@ impl Background {
         }
         run(Arc::new(Reloader::new(Arc::clone(&edge.tls))));
         tasks.spawn(sweep(Arc::clone(&edge.sites), Arc::clone(&edge.door), edge.prometheus.clone()));
-        let mut background = Self { _of_the_edge: tasks, checks: JoinSet::new(), never };
-        background.follow(&edge.sites.current());
-        background
-    }
-
-    /// Checks the servers of this site, and no longer those of the one before it.
-    pub(super) fn follow(&mut self, site: &Site) {
-        self.checks.abort_all();
-        for pool in site.pools.iter() {
-            let (balancer, shutdown) = (pool.balancer(), self.never.subscribe());
-            self.checks.spawn(async move { balancer.start(shutdown).await });
-        }
+        Self { _tasks: tasks, _never: never }
     }
 }
 

@@ -43,7 +43,7 @@ use crate::guards::KeyStore;
 use crate::redirect::RedirectToHttps;
 use crate::site::{Shared, Site, Sites};
 use crate::tls::Tls;
-use crate::upstream::Probe;
+use crate::upstream::{CurrentPools, Probe};
 use crate::{access_log, metrics};
 
 /// A backend that doesn't say within this time that it is ready, isn't.
@@ -64,7 +64,9 @@ struct Edge {
     file: PathBuf,
     policy: Arc<Policy>,
     sites: Arc<Sites>,
+    pools: Arc<CurrentPools>,
     shared: Shared,
+    probe: Arc<Probe>,
     acme: Option<Arc<Acme>>,
     tls: Arc<Tls>,
     door: Arc<Door>,
@@ -121,16 +123,18 @@ impl Edge {
         let prometheus = metrics::install()?;
         let tls = Tls::open(&policy, acme.clone())?;
         let drain = Arc::new(Drain::default());
-        let shared = Shared {
-            keys: Arc::new(KeyStore::default()),
-            revocations: Arc::new(Revocations::default()),
-            probe: Arc::new(Probe::new(PROBE_TIMEOUT)),
-        };
+        let shared =
+            Shared { keys: Arc::new(KeyStore::default()), revocations: Arc::new(Revocations::default()) };
+        let probe = Arc::new(Probe::new(PROBE_TIMEOUT));
+        let site = Site::new(Arc::clone(&policy), &shared, None);
+        let pools = Arc::new(CurrentPools::new(Arc::clone(&site.pools)));
         let port = policy.listen.https.port();
         Ok(Self {
             file: file.to_owned(),
-            sites: Sites::new(Site::new(Arc::clone(&policy), &shared, None)),
+            sites: Sites::new(site),
+            pools,
             shared,
+            probe,
             door: Door::new(&policy, Arc::clone(&drain)),
             redirect: Arc::new(RedirectToHttps::new(policy.hosts.clone(), port, acme.clone())),
             acme,
@@ -147,7 +151,7 @@ impl Edge {
         listeners: Listeners,
         successor: Option<Successor>,
     ) -> anyhow::Result<()> {
-        let mut background = Background::start(&self);
+        let _background = Background::start(&self);
         if successor.is_some() {
             // Not to turn away whoever comes with a token.
             let _ = timeout(KEYS_PATIENCE, self.shared.keys.wait_until_read()).await;
@@ -157,7 +161,7 @@ impl Edge {
             successor.serves().context("the old edge is gone before it was told to go")?;
         }
         tracing::info!(pid = std::process::id(), "the edge serves");
-        let end = self.until_end(listeners, &mut background).await?;
+        let end = self.until_end(listeners).await?;
         for listener in &accepting[..if end == End::Succeeded { 3 } else { 2 }] {
             listener.abort();
         }
@@ -169,12 +173,12 @@ impl Edge {
     fn accept(&self, clients: &Handle, listeners: Listeners) -> [JoinHandle<std::io::Result<()>>; 3] {
         let Listeners { https, http, admin } = listeners;
         let gateway = Gateway::new(Arc::clone(&self.sites));
-        let proxy = Arc::new(proxy(&self.policy, gateway));
+        let proxy = Arc::new(proxy(gateway));
         let secured = FrontDoor::secured(Arc::clone(&self.door), self.tls.server_configs(), proxy);
         let plain = FrontDoor::plain(Arc::clone(&self.door), Arc::clone(&self.redirect));
         // Places and a life of its own: it answers in a full house, and to the end.
         let own_door = Door::of_admin(&self.policy);
-        let app = Admin::new(self.prometheus.clone(), Arc::clone(&self.sites), Arc::clone(&self.drain));
+        let app = Admin::new(self.prometheus.clone(), Arc::clone(&self.pools), Arc::clone(&self.drain));
         let for_admin = FrontDoor::plain(own_door, Arc::new(app));
         [
             clients.spawn(accept(https, move |socket, peer| secured.take_in(socket, peer))),
@@ -184,7 +188,7 @@ impl Edge {
     }
 
     /// Reloads whenever it is told to.
-    async fn until_end(&self, listeners: Listeners, background: &mut Background) -> anyhow::Result<End> {
+    async fn until_end(&self, listeners: Listeners) -> anyhow::Result<End> {
         let mut hangup = signal(SignalKind::hangup())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -201,7 +205,7 @@ impl Edge {
             let mut taken = pin!(succeeded(offer.as_ref()));
             loop {
                 tokio::select! {
-                    _ = hangup.recv() => self.reload(background),
+                    _ = hangup.recv() => self.reload(),
                     () = &mut taken => break true,
                     _ = terminate.recv() => break false,
                     _ = interrupt.recv() => break false,
@@ -262,12 +266,11 @@ async fn succeeded(offer: Option<&Offer>) {
 }
 
 /// The proxy behind the door. CONNECT comes as far as the gateway, which refuses it with a problem.
-fn proxy(policy: &Policy, gateway: Gateway) -> HttpProxy<Gateway> {
-    let retries = policy.upstreams.iter().map(|upstream| upstream.retries).max().unwrap_or(0);
+fn proxy(gateway: Gateway) -> HttpProxy<Gateway> {
     let conf = ServerConf {
         upstream_keepalive_pool_size: KEEPALIVE_POOL,
-        // More than any policy that may be read later allows; the gateway has the say.
-        max_retries: retries.max(config::MOST_RETRIES) + 1,
+        // What any policy may allow, and one more; the gateway has the say.
+        max_retries: config::MOST_RETRIES + 1,
         ..ServerConf::default()
     };
     let mut proxy = http_proxy(&Arc::new(conf), gateway);

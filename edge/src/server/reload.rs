@@ -6,15 +6,14 @@ use std::sync::Arc;
 use anyhow::ensure;
 
 use super::Edge;
-use super::background::Background;
 use crate::config::{self, Policy};
 use crate::site::Site;
 
 impl Edge {
     /// Reads the configuration and the certificates again. One doesn't wait for the other: a certificate that was renewed
     /// is shown also while there is a fault in the policy.
-    pub(super) fn reload(&self, background: &mut Background) {
-        let result = match self.try_reload(background) {
+    pub(super) fn reload(&self) {
+        let result = match self.try_reload() {
             Ok(()) => {
                 tracing::info!(file = %self.file.display(), "the policy was read again");
                 "ok"
@@ -29,7 +28,7 @@ impl Edge {
         self.tls.reload();
     }
 
-    fn try_reload(&self, background: &mut Background) -> anyhow::Result<()> {
+    fn try_reload(&self) -> anyhow::Result<()> {
         let policy = Arc::new(config::load(&self.file)?);
         let fixed = changed_for_good(&self.policy, &policy);
         ensure!(
@@ -43,8 +42,8 @@ impl Edge {
         self.tls.commit(tls);
         self.door.change(&policy);
         self.redirect.change(policy.hosts.clone());
+        self.pools.store(Arc::clone(&site.pools));
         self.sites.replace(site);
-        background.follow(&self.sites.current());
         Ok(())
     }
 }

@@ -1,12 +1,11 @@
-//! A backend that answers with what it received, and can be made unready, broken or dead. `?wait_ms=` makes it wait,
-//! `?allow_origin=` open itself to another site.
+//! A backend that answers with what it received, and can be made unready, failing, hanging, broken or dead. `?wait_ms=`
+//! makes it wait, `?status=` fail, `?allow_origin=` open itself to another site.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -16,6 +15,7 @@ use axum::{Json, Router};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ struct Shared {
     received: Mutex<Vec<Received>>,
     ready: AtomicBool,
     broken: AtomicUsize,
+    status: AtomicU16,
+    hanging: watch::Sender<bool>,
     jwks: Mutex<String>,
     key_fetches: AtomicUsize,
     sockets: AtomicUsize,
@@ -46,33 +48,34 @@ struct Shared {
 impl EchoBackend {
     /// Starts a backend that publishes `jwks`.
     pub(crate) fn start(jwks: &str) -> Self {
-        let runtime = Runtime::new().expect("a runtime");
-        let listen = || {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-            listener.set_nonblocking(true).expect("non-blocking");
-            let address = listener.local_addr().expect("an address");
-            let _guard = runtime.enter();
-            (TcpListener::from_std(listener).expect("a listener"), address)
-        };
-        let ((api_listener, api), (management_listener, management)) = (listen(), listen());
+        let port = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let listeners = [port(), port()];
+        let [api, management] = [0, 1].map(|index| listeners[index].local_addr().expect("an address"));
         let state = Arc::new(Shared {
             received: Mutex::default(),
             ready: AtomicBool::new(true),
             broken: AtomicUsize::new(0),
+            status: AtomicU16::new(200),
+            hanging: watch::Sender::new(false),
             jwks: Mutex::new(jwks.to_owned()),
             key_fetches: AtomicUsize::new(0),
             sockets: AtomicUsize::new(0),
             name: api.to_string(),
         });
-        let service = Router::new()
-            .route("/.well-known/jwks.json", get(key_set))
-            .route("/api/chat/ws", any(socket))
-            .fallback(echo)
-            .with_state(Arc::clone(&state));
-        let readiness = Router::new().fallback(readiness).with_state(Arc::clone(&state));
-        runtime.spawn(async { axum::serve(api_listener, service).await });
-        runtime.spawn(async { axum::serve(management_listener, readiness).await });
-        Self { api, management, state, runtime: Some(runtime) }
+        let runtime = Some(serve(listeners, &state));
+        Self { api, management, state, runtime }
+    }
+
+    /// Starts it again after it was killed, at the same addresses.
+    pub(crate) fn start_again(&mut self) {
+        let listen = |address| loop {
+            match std::net::TcpListener::bind(address) {
+                Ok(listener) => return listener,
+                // What was there is still going.
+                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        self.runtime = Some(serve([listen(self.api), listen(self.management)], &self.state));
     }
 
     /// All requests so far, health checks and key fetches left out.
@@ -104,6 +107,16 @@ impl EchoBackend {
         self.state.broken.store(requests, Ordering::SeqCst);
     }
 
+    /// Answers every request with this status from now on.
+    pub(crate) fn set_status(&self, status: u16) {
+        self.state.status.store(status, Ordering::SeqCst);
+    }
+
+    /// While it hangs, it takes requests and answers none; it still says that it is ready.
+    pub(crate) fn set_hanging(&self, hanging: bool) {
+        self.state.hanging.send_replace(hanging);
+    }
+
     /// Ends the backend at once, with its open connections.
     pub(crate) fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
@@ -118,14 +131,41 @@ impl Drop for EchoBackend {
     }
 }
 
+fn serve(listeners: [std::net::TcpListener; 2], state: &Arc<Shared>) -> Runtime {
+    let runtime = Runtime::new().expect("a runtime");
+    let guard = runtime.enter();
+    let service = Router::new()
+        .route("/.well-known/jwks.json", get(key_set))
+        .route("/api/chat/ws", any(socket))
+        .fallback(echo)
+        .with_state(Arc::clone(state));
+    let readiness = Router::new().fallback(readiness).with_state(Arc::clone(state));
+    for (listener, router) in listeners.into_iter().zip([service, readiness]) {
+        listener.set_nonblocking(true).expect("non-blocking");
+        let listener = TcpListener::from_std(listener).expect("a listener");
+        runtime.spawn(async { axum::serve(listener, router).await });
+    }
+    drop(guard);
+    runtime
+}
+
 async fn echo(State(state): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let body: Bytes = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
+    let Ok(body) = axum::body::to_bytes(body, 1 << 20).await else {
+        // Broken off on the way.
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let mut hanging = state.hanging.subscribe();
+    if parts.uri.path().starts_with("/actuator") {
+        hanging.wait_for(|hanging| !hanging).await.expect("the state lives");
+        return StatusCode::NOT_FOUND.into_response();
+    }
     state.received.lock().expect("not poisoned").push(Received {
         method: parts.method.to_string(),
         target: parts.uri.to_string(),
         headers: parts.headers,
     });
+    hanging.wait_for(|hanging| !hanging).await.expect("the state lives");
     let break_off = |left: usize| left.checked_sub(1);
     if state.broken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, break_off).is_ok() {
         // A panic in the handler makes hyper drop the connection unanswered.
@@ -142,6 +182,9 @@ async fn echo(State(state): State<Arc<Shared>>, request: Request) -> Response {
         json!({ "backend": state.name, "target": parts.uri.to_string(), "body": String::from_utf8_lossy(&body) }),
     );
     let mut response = ([("server", "echo/1.0"), ("x-powered-by", "echo")], answer).into_response();
+    let status = asked("status").and_then(|status| status.parse().ok());
+    let status = status.unwrap_or_else(|| state.status.load(Ordering::SeqCst));
+    *response.status_mut() = StatusCode::from_u16(status).expect("a status");
     if let Some(origin) = asked("allow_origin").and_then(|origin| origin.parse().ok()) {
         response.headers_mut().insert("access-control-allow-origin", origin);
     }
@@ -182,10 +225,9 @@ async fn talk(mut socket: WebSocket) {
             let _ = socket.send(Message::Close(Some(frame))).await;
             return;
         }
-        while text == "flood" {
-            if socket.send(Message::Text("x".repeat(4096).into())).await.is_err() {
-                return;
-            }
+        if text == "flood" {
+            while socket.send(Message::Text("x".repeat(4096).into())).await.is_ok() {}
+            return;
         }
         if socket.send(Message::Text(text)).await.is_err() {
             return;

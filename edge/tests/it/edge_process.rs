@@ -197,6 +197,31 @@ impl Edge {
         }
     }
 
+    /// What the admin port says of a backend.
+    pub(crate) async fn server_state(&self, backend: usize) -> serde_json::Value {
+        self.server_state_at(self.backends[backend].api).await
+    }
+
+    /// The same, of a server at this address.
+    pub(crate) async fn server_state_at(&self, address: SocketAddr) -> serde_json::Value {
+        let text = self.admin_text("/upstreams").await;
+        let page: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let items = page["items"].as_array().expect("a list");
+        items.iter().find(|item| item["address"] == *address.to_string()).expect("a server").clone()
+    }
+
+    /// Waits until the admin port says so of a backend.
+    pub(crate) async fn wait_until_state(
+        &self,
+        backend: usize,
+        key: &str,
+        value: impl Into<serde_json::Value>,
+    ) {
+        let value = value.into();
+        let what = format!("{key} of backend {backend} is {value}");
+        self.wait_until(&what, async || self.server_state(backend).await[key] == value).await;
+    }
+
     /// Waits until the edge says so of a backend.
     pub(crate) async fn wait_until_healthy(&self, backend: usize, healthy: bool) {
         let state = format!(r#"{{"address":"{}","healthy":{healthy},"#, self.backends[backend].api);

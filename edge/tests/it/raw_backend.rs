@@ -45,6 +45,56 @@ impl RawBackend {
         Self { address, received, task }
     }
 
+    /// A backend that answers the first request of each connection, and closes it when the next has come.
+    pub(crate) async fn start_forgetful(answer: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&received);
+        let task = tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let kept = Arc::clone(&kept);
+                tokio::spawn(async move {
+                    for answer in [answer, ""] {
+                        let mut request = Vec::new();
+                        while !request.windows(4).any(|four| four == b"\r\n\r\n") {
+                            if socket.read_buf(&mut request).await.is_ok_and(|read| read == 0) {
+                                return;
+                            }
+                        }
+                        kept.lock().expect("not poisoned").extend_from_slice(&request);
+                        let _ = socket.write_all(answer.as_bytes()).await;
+                    }
+                });
+            }
+        });
+        Self { address, received, task }
+    }
+
+    /// A backend that answers GETs, and closes the connection of anybody else who has sent no more than a header.
+    pub(crate) async fn start_impatient(answer: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&received);
+        let task = tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let kept = Arc::clone(&kept);
+                tokio::spawn(async move {
+                    let mut buffer = [0; 4096];
+                    while let Ok(read @ 1..) = socket.read(&mut buffer).await {
+                        kept.lock().expect("not poisoned").extend_from_slice(&buffer[..read]);
+                        if !buffer.starts_with(b"GET ") {
+                            return;
+                        }
+                        let _ = socket.write_all(answer.as_bytes()).await;
+                    }
+                });
+            }
+        });
+        Self { address, received, task }
+    }
+
     /// All bytes so far.
     pub(crate) fn received(&self) -> String {
         String::from_utf8_lossy(&self.received.lock().expect("not poisoned")).into_owned()
@@ -55,6 +105,17 @@ impl Drop for RawBackend {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// An edge whose first backend is this one; the second is an echo backend.
+pub(crate) async fn beside(backend: &RawBackend) -> Edge {
+    let address = backend.address;
+    Edge::start_with(move |config| {
+        let (before, rest) = config.split_once("{ address = \"").expect("a server");
+        let behind = rest.split_once('"').expect("a closing quote").1;
+        format!("{before}{{ address = \"{address}\"{behind}")
+    })
+    .await
 }
 
 /// An edge whose backends both are this one; keys of tokens still come from the echo backends.
