@@ -1,0 +1,264 @@
+//! The race, for people and for programs.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use crate::race::contestants::Policy;
+use crate::race::options::{Arguments, Scenario};
+use crate::race::verdict::{
+    Bound, CPU, Figure, Goal, P50, P99, PER_SECOND, Series, UPSTREAM_CPU, Verdict, goals, rival,
+};
+use crate::statistics::{Ratio, median};
+use crate::{table, terminal};
+
+/// CPUs that others kept busy. More, and the race says more of them than of the contestants.
+const NOISE_CPUS: f64 = 0.1;
+
+/// All that came of a race.
+#[derive(Debug, Serialize)]
+pub(super) struct Race {
+    pub(super) conditions: Conditions,
+    pub(super) series: Vec<Series>,
+    pub(super) memory: Vec<Memory>,
+    pub(super) out: Vec<Out>,
+}
+
+/// What a figure can't be read without.
+#[derive(Debug, Serialize)]
+pub(super) struct Conditions {
+    cpus: usize,
+    kernel: String,
+    /// When it began: one minute, five, fifteen.
+    load_average: String,
+    rounds: u16,
+    seconds: u64,
+    rate_percent: u64,
+    workers: u16,
+    access_log: bool,
+    token_cache: bool,
+    versions: BTreeMap<String, String>,
+    against: String,
+}
+
+impl Conditions {
+    pub(super) fn now(arguments: &Arguments, versions: BTreeMap<String, String>) -> Self {
+        let read = |path| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        Self {
+            cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            kernel: read("/proc/sys/kernel/osrelease"),
+            load_average: read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
+            rounds: arguments.rounds,
+            seconds: arguments.seconds,
+            rate_percent: arguments.rate,
+            workers: arguments.workers,
+            access_log: arguments.access_log(),
+            token_cache: arguments.token_cache(),
+            versions,
+            against: arguments.against.clone(),
+        }
+    }
+}
+
+/// Of a contestant with a policy, in bytes; what processes share counts once.
+#[derive(Debug, Serialize)]
+pub(super) struct Memory {
+    pub(super) contestant: String,
+    pub(super) policy: Policy,
+    /// Before the first load.
+    pub(super) idle_bytes: u64,
+    /// After the last.
+    pub(super) end_bytes: Option<u64>,
+}
+
+/// Who doesn't race, or no longer.
+#[derive(Debug, Serialize)]
+pub(super) struct Out {
+    pub(super) contestant: String,
+    pub(super) policy: Option<Policy>,
+    pub(super) reason: String,
+}
+
+/// What programs get.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    race: &'a Race,
+    goals: Vec<Judged>,
+}
+
+#[derive(Serialize)]
+struct Judged {
+    #[serde(flatten)]
+    goal: Goal,
+    verdict: Verdict,
+}
+
+/// Prints the race as it was asked for.
+pub(super) fn print(race: &Race, arguments: &Arguments) -> anyhow::Result<()> {
+    let judged = goals(&race.series).into_iter().map(|goal| Judged { verdict: goal.verdict(), goal });
+    let document = Document { race, goals: judged.collect() };
+    let json = serde_json::to_string_pretty(&document)?;
+    if let Some(file) = &arguments.json_file {
+        fs::write(file, format!("{json}\n")).with_context(|| file.display().to_string())?;
+    }
+    if arguments.json {
+        terminal::say(&json);
+    } else {
+        text(&document).iter().for_each(|line| terminal::say(line));
+    }
+    Ok(())
+}
+
+const HEAD: [&str; 10] =
+    ["", "requests/s", "ratio", "CPU µs", "ratio", "upstreams' µs", "p50 ms", "p99 ms", "ratio", "failed"];
+
+fn text(document: &Document<'_>) -> Vec<String> {
+    let race = document.race;
+    let mut lines = Vec::new();
+    let mut groups: Vec<(Policy, Scenario)> =
+        race.series.iter().map(|series| (series.policy, series.scenario)).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    for (policy, scenario) in groups {
+        let group: Vec<&Series> =
+            race.series.iter().filter(|one| (one.policy, one.scenario) == (policy, scenario)).collect();
+        let rate = group.iter().find_map(|series| series.rounds.first()).map_or(0.0, |round| round.pace.rate);
+        lines.push(format!("{} policy, {}; latency at {rate:.0} requests/s", policy.name(), scenario.name()));
+        let cells: Vec<Vec<String>> = group.iter().map(|series| cells(race, series)).collect();
+        lines.extend(table::lay_out(&HEAD, &cells));
+        lines.push(String::new());
+    }
+    lines.extend(memory(race));
+    lines.extend(document.goals.iter().map(goal));
+    lines.push(String::new());
+    lines.extend(notes(race));
+    lines
+}
+
+fn cells(race: &Race, series: &Series) -> Vec<String> {
+    let against = rival(&race.series, series, &race.conditions.against);
+    let ratio = |figure: Figure| against.and_then(|to| series.ratio(to, figure));
+    vec![
+        series.contestant.clone(),
+        number(series.median(PER_SECOND), 0),
+        range(ratio(PER_SECOND)),
+        number(series.median(CPU), 1),
+        range(ratio(CPU)),
+        number(series.median(UPSTREAM_CPU), 1),
+        number(series.median(P50), 2),
+        number(series.median(P99), 2),
+        range(ratio(P99)),
+        series.failed().to_string(),
+    ]
+}
+
+fn memory(race: &Race) -> Vec<String> {
+    let mib = |bytes: u64| {
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let mib = bytes as f64 / f64::from(1 << 20);
+        format!("{mib:.1}")
+    };
+    let row = |memory: &Memory| {
+        vec![
+            memory.contestant.clone(),
+            memory.policy.name().to_owned(),
+            mib(memory.idle_bytes),
+            memory.end_bytes.map_or_else(|| "-".to_owned(), mib),
+            String::new(),
+        ]
+    };
+    let rows: Vec<_> = race.memory.iter().map(row).collect();
+    let mut lines = table::lay_out(&["memory, MiB", "policy", "idle", "end", ""], &rows);
+    lines.push(String::new());
+    lines
+}
+
+fn goal(judged: &Judged) -> String {
+    let goal = &judged.goal;
+    let verdict = match judged.verdict {
+        Verdict::Pass => "pass",
+        Verdict::Miss => "miss",
+        Verdict::CannotTell => "can't tell",
+    };
+    let bound = match goal.bound {
+        Bound::AtLeast(bound) => format!("at least {bound}"),
+        Bound::AtMost(bound) => format!("at most {bound}"),
+    };
+    let found = match goal.ratio {
+        Some(ratio) => format!("{}, in {} of {} rounds", range(Some(ratio)), goal.held, goal.rounds),
+        None => "not measured".to_owned(),
+    };
+    let failed = if goal.failed > 0 { format!("; {} requests failed", goal.failed) } else { String::new() };
+    format!(
+        "{verdict:<10}  {}, {} policy, {}: {} {bound} × {}'s: {found}{failed}",
+        goal.edge,
+        goal.policy.name(),
+        goal.scenario.name(),
+        goal.what,
+        goal.against,
+    )
+}
+
+/// What the tables have no room for.
+fn notes(race: &Race) -> Vec<String> {
+    let conditions = &race.conditions;
+    let mut notes: Vec<String> =
+        conditions.versions.iter().map(|(name, version)| format!("{name}: {version}")).collect();
+    notes.push(format!(
+        "{} rounds of {} s; ratios to {}, round by round: median (least–most); {} CPUs, {} threads each; access logs {}; \
+         verified tokens {}.",
+        conditions.rounds,
+        conditions.seconds,
+        conditions.against,
+        conditions.cpus,
+        conditions.workers,
+        if conditions.access_log { "on" } else { "off" },
+        if conditions.token_cache { "remembered by all who can" } else { "remembered by the edge alone" },
+    ));
+    let tokens =
+        race.series.iter().filter_map(|series| Some((series.contestant.as_str(), series.token?.name())));
+    let tokens: BTreeMap<&str, &str> = tokens.collect();
+    if !tokens.is_empty() {
+        let tokens: Vec<String> = tokens.iter().map(|(name, token)| format!("{name} {token}")).collect();
+        notes.push(format!("Tokens: {}.", tokens.join(", ")));
+    }
+    for out in &race.out {
+        let policy = out.policy.map_or_else(String::new, |policy| format!(", {} policy", policy.name()));
+        notes.push(format!("{}{policy}: out of the race: {}", out.contestant, out.reason));
+    }
+    for series in &race.series {
+        let mut errors = series.rounds.iter().filter_map(|round| round.pace.error.as_deref());
+        if let Some(error) = errors.next() {
+            let (name, policy, scenario) = (&series.contestant, series.policy.name(), series.scenario.name());
+            notes.push(format!("{name}, {policy} policy, {scenario}: among what failed: {error}"));
+        }
+    }
+    notes.extend(noise(race));
+    notes
+}
+
+fn noise(race: &Race) -> Option<String> {
+    let others: Vec<f64> =
+        race.series.iter().flat_map(|series| series.rounds.iter().map(|round| round.others_cpus)).collect();
+    let (middle, most) = (median(&others)?, others.iter().copied().max_by(f64::total_cmp)?);
+    let heading = if middle > NOISE_CPUS { "NOISE, figures to discard" } else { "Others on this machine" };
+    Some(format!(
+        "{heading}: programs outside the race kept {middle:.2} CPUs busy (median of all rounds; at most {most:.2}); load \
+         average at the start {}.",
+        race.conditions.load_average
+    ))
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+fn range(ratio: Option<Ratio>) -> String {
+    ratio.map_or_else(
+        || "-".to_owned(),
+        |Ratio { median, least, most }| format!("{median:.2} ({least:.2}–{most:.2})"),
+    )
+}
