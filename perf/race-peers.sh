@@ -13,7 +13,7 @@ need nginx nginx
 need haproxy haproxy
 need wrk wrk
 need h2load nghttp2-client
-need taskset util-linux
+need setpriv util-linux
 if [ ${#missing[@]} -gt 0 ]; then
     if [ "$(id -u)" -ne 0 ] || ! command -v apt-get > /dev/null; then
         echo "missing: install ${missing[*]} (on Debian: apt-get install ${missing[*]})" >&2

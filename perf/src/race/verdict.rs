@@ -144,11 +144,12 @@ impl Goal {
     }
 }
 
-/// The goals of each edge, as far as its scenarios and policies were measured.
+/// The goals of each edge, as far as its scenarios and policies were measured, against those who raced at all.
 pub(super) fn goals(all: &[Series]) -> Vec<Goal> {
     let edges = all.iter().filter(|series| series.kind == Kind::Edge && SCENARIOS.contains(&series.scenario));
     let of_edge = |edge: &Series| {
-        let aims = AIMS.iter().filter(|aim| aim.policy == edge.policy);
+        let races = |name: &str| all.iter().any(|series| series.contestant == name);
+        let aims = AIMS.iter().filter(|aim| aim.policy == edge.policy && races(aim.against));
         aims.map(|aim| goal(all, edge, aim)).collect::<Vec<_>>()
     };
     edges.flat_map(of_edge).collect()
@@ -206,13 +207,15 @@ pub(super) mod tests {
     #[test]
     fn a_goal_is_met_by_the_median_of_ratios_within_rounds() {
         let edge = series(Kind::Edge, Policy::Full, &[10.0, 50.0, 40.0]);
-        let all = [edge, series(Kind::Nginx, Policy::Full, &[10.0, 20.0, 20.0])];
+        let mut all = vec![edge, series(Kind::Nginx, Policy::Full, &[10.0, 20.0, 20.0])];
+        assert_eq!(goals(&all).len(), 1);
+        // Who raced, but was out with this policy, can't be compared with.
+        all.push(series(Kind::Envoy, Policy::None, &[10.0, 20.0, 20.0]));
         let goals = goals(&all);
         assert_eq!(goals.len(), 2);
         let nginx = &goals[0];
         assert_eq!(nginx.ratio.expect("a ratio"), Ratio { median: 2.0, least: 1.0, most: 2.5 });
         assert_eq!((nginx.verdict(), nginx.held, nginx.rounds), (Verdict::Pass, 2, 3));
-        // Who isn't there can't be compared with.
         assert_eq!((goals[1].against, goals[1].verdict()), ("envoy", Verdict::CannotTell));
     }
 

@@ -110,7 +110,7 @@ impl Contestant {
 
     /// Writes its configuration and says how it is started.
     pub(super) fn prepare(&self, place: &Place<'_>) -> anyhow::Result<Command> {
-        let mut command = within_its_cpus(&self.binary, place.ground.workers);
+        let mut command = bounded(&self.binary, place.ground.workers);
         match self.kind {
             Kind::Edge => edge::prepare(&self.base, place, &mut command),
             Kind::Nginx => nginx::prepare(place, &mut command),
@@ -152,14 +152,17 @@ impl Kind {
     }
 }
 
-/// The edge takes as many threads as it has CPUs; all get the same ones, if the machine has more than they shall use.
-fn within_its_cpus(binary: &Path, workers: usize) -> Command {
+/// A program that ends with this one, even if this one is killed, and keeps to its CPUs: the edge takes as many threads
+/// as it has CPUs, so all get the same ones if the machine has more than they shall use. Both tools become the program.
+fn bounded(binary: &Path, workers: usize) -> Command {
+    let mut command = Command::new("setpriv");
+    // Tied to the thread that starts it, which is the main one.
+    command.args(["--pdeathsig", "TERM"]);
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if cpus <= workers {
-        return Command::new(binary);
+    if cpus > workers {
+        command.arg("taskset").arg("--cpu-list").arg(format!("0-{}", workers - 1));
     }
-    let mut command = Command::new("taskset");
-    command.arg("--cpu-list").arg(format!("0-{}", workers - 1)).arg(binary);
+    command.arg(binary);
     command
 }
 
