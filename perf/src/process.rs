@@ -1,4 +1,4 @@
-//! What a process of this machine uses, and the machine as a whole, from `/proc`.
+//! What a process of this machine uses, and all others, from `/proc`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -42,10 +42,14 @@ pub(crate) fn with_children(pid: u32) -> anyhow::Result<Vec<u32>> {
     tree(&all_processes()?, pid)
 }
 
-/// CPU time that all CPUs of this machine together were busy since it started, with what its host took from it.
-pub(crate) fn busy_time() -> anyhow::Result<Duration> {
+/// CPU time that a process and all below it did not get: of all other processes, and what the machine's host took.
+pub(crate) fn cpu_time_of_others(pid: u32) -> anyhow::Result<Duration> {
+    let all = all_processes()?;
+    let own = tree(&all, pid)?;
+    let others = all.iter().filter(|(pid, _)| !own.contains(pid));
     let stat = fs::read_to_string("/proc/stat").context("/proc/stat")?;
-    parse_busy(&stat).map(ticks_to_time).context("/proc/stat has no times")
+    let stolen = parse_stolen(&stat).context("/proc/stat has no times")?;
+    Ok(ticks_to_time(others.map(|(_, stat)| stat.ticks).sum::<u64>() + stolen))
 }
 
 fn tree(all: &BTreeMap<u32, Stat>, root: u32) -> anyhow::Result<Vec<u32>> {
@@ -96,12 +100,9 @@ fn parse_stat(text: &str) -> Option<Stat> {
     Some(Stat { parent: u32::try_from(number(4)?).ok()?, ticks })
 }
 
-/// Reads proc_stat(5)'s first line: user, nice, system, idle, iowait, irq, softirq, steal; guests' time is in user's.
-fn parse_busy(stat: &str) -> Option<u64> {
-    let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
-    let ticks: Vec<u64> = fields.map(str::parse).collect::<Result<_, _>>().ok()?;
-    let idle = ticks.get(3)? + ticks.get(4)?;
-    Some(ticks.get(..8)?.iter().sum::<u64>() - idle)
+/// Reads proc_stat(5)'s first line: user, nice, system, idle, iowait, irq, softirq, steal.
+fn parse_stolen(stat: &str) -> Option<u64> {
+    stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().nth(7)?.parse().ok()
 }
 
 fn parse_resident(status: &str) -> Option<u64> {
@@ -143,9 +144,9 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_is_busy_when_it_neither_idles_nor_waits_for_a_disk() {
-        assert_eq!(parse_busy("cpu  10 1 20 1000 500 3 4 5 7 0\ncpu0 1 1 1\n"), Some(43));
-        assert_eq!(parse_busy("intr 1 2 3\n"), None);
+    fn what_the_host_took_is_the_eighth_time() {
+        assert_eq!(parse_stolen("cpu  10 1 20 1000 500 3 4 5 7 0\ncpu0 1 1 1\n"), Some(5));
+        assert_eq!(parse_stolen("intr 1 2 3\n"), None);
     }
 
     #[test]
@@ -163,6 +164,6 @@ mod tests {
         assert!(open_files(pid).expect("files") > 0);
         assert!(cpu_time_with_children(pid).is_ok());
         assert!(proportional_bytes_with_children(pid).expect("memory") > 0);
-        assert!(busy_time().expect("time") > Duration::ZERO);
+        assert!(cpu_time_of_others(pid).is_ok());
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct Round {
     pub(super) upstream_cpu_us: Option<f64>,
     /// That the contestant kept busy.
     pub(super) cpus: f64,
-    /// That whoever has no part in the race kept busy meanwhile, the kernel's own work included.
+    /// That whoever has no part in the race kept busy meanwhile.
     pub(super) others_cpus: f64,
     pub(super) pace: Pace,
 }
@@ -46,7 +46,7 @@ pub(super) async fn measure(
         cpu_us: each(spent.contestant, count.done),
         upstream_cpu_us: each(spent.upstreams, count.done),
         cpus: spent.contestant.as_secs_f64() / spent.took.as_secs_f64(),
-        others_cpus: spent.machine.saturating_sub(spent.race).as_secs_f64() / spent.took.as_secs_f64(),
+        others_cpus: spent.others.as_secs_f64() / spent.took.as_secs_f64(),
         pace,
     })
 }
@@ -55,17 +55,15 @@ pub(super) async fn measure(
 struct Meter {
     contestant: Duration,
     upstreams: Duration,
-    /// This process and all below it: contestants, servers, load.
-    race: Duration,
-    machine: Duration,
+    /// All but this process and those below it: contestants, servers, load.
+    others: Duration,
     at: Instant,
 }
 
 struct Spent {
     contestant: Duration,
     upstreams: Duration,
-    race: Duration,
-    machine: Duration,
+    others: Duration,
     took: Duration,
 }
 
@@ -74,8 +72,7 @@ impl Meter {
         Ok(Self {
             contestant: process::cpu_time_with_children(runner.pid())?,
             upstreams: process::cpu_time_with_children(ground.upstreams.pid())?,
-            race: process::cpu_time_with_children(std::process::id())?,
-            machine: process::busy_time()?,
+            others: process::cpu_time_of_others(std::process::id())?,
             at: Instant::now(),
         })
     }
@@ -84,8 +81,8 @@ impl Meter {
         Spent {
             contestant: self.contestant.saturating_sub(before.contestant),
             upstreams: self.upstreams.saturating_sub(before.upstreams),
-            race: self.race.saturating_sub(before.race),
-            machine: self.machine.saturating_sub(before.machine),
+            // Less than before, when one of them has ended that nobody waited for.
+            others: self.others.saturating_sub(before.others),
             took: self.at - before.at,
         }
     }

@@ -84,9 +84,13 @@ async fn race(arguments: &Arguments) -> anyhow::Result<Race> {
     let mut race = Race { conditions, series: Vec::new(), memory: Vec::new(), out: Vec::new() };
     for policy in arguments.policies() {
         let runners = line_up(&contestants, policy, &ground, &mut race).await;
-        ensure!(!runners.is_empty(), "nobody is left: {}", reasons(&race.out));
         run_rounds(arguments, &scenarios, &ground, runners, &mut race).await?;
     }
+    ensure!(
+        race.series.iter().any(|series| !series.rounds.is_empty()),
+        "nobody raced: {}",
+        reasons(&race.out)
+    );
     Ok(race)
 }
 
@@ -119,9 +123,7 @@ fn contestants(arguments: &Arguments) -> anyhow::Result<Vec<Contestant>> {
         match peer {
             _ if !arguments.takes_part(kind.name()) => {}
             Some(peer) => all.push(peer),
-            None => {
-                terminal::complain(&format!("{0}: not here; perf/race-peers.sh installs it", kind.name()))
-            }
+            None => terminal::complain(&format!("{}: not here; perf/race-peers.sh installs it", kind.name())),
         }
     }
     for name in &arguments.only {
@@ -190,7 +192,11 @@ async fn run_rounds(
 ) -> anyhow::Result<()> {
     let mut rates = Vec::new();
     for &scenario in scenarios {
-        rates.push((scenario, warm_up(arguments, scenario, ground, &mut runners, race).await?));
+        // What was measured with another policy is told even if nobody is left with this one.
+        let Some(rate) = warm_up(arguments, scenario, ground, &mut runners, race).await else {
+            return Ok(());
+        };
+        rates.push((scenario, rate));
         race.series.extend(runners.iter().map(|runner| new_series(runner, scenario)));
     }
     let length = Duration::from_secs(arguments.seconds);
@@ -198,20 +204,12 @@ async fn run_rounds(
         terminal::complain(&format!("round {} of {}", number + 1, arguments.rounds));
         for &(scenario, rate) in &rates {
             for name in order(&runners, number.into()) {
-                let Some(runner) = runners.iter().find(|runner| runner.name == name) else { continue };
-                let policy = runner.policy;
-                match measure::measure(runner, ground, scenario, rate, length).await {
-                    Ok(round) => {
-                        let mine = |series: &&mut Series| {
-                            series.contestant == name
-                                && (series.policy, series.scenario) == (policy, scenario)
-                        };
-                        let series = race.series.iter_mut().find(mine).context("a series of each")?;
-                        series.rounds.push(round);
-                    }
+                let Some(index) = runners.iter().position(|runner| runner.name == name) else { continue };
+                match measure::measure(&runners[index], ground, scenario, rate, length).await {
+                    Ok(round) => series_of(&runners[index], scenario, race)?.rounds.push(round),
                     Err(error) => {
-                        give_up(&name, policy, &error.context(scenario.name()), race);
-                        runners.retain(|runner| runner.name != name);
+                        let runner = runners.remove(index);
+                        give_up(&name, runner.policy, &error.context(scenario.name()), race);
                     }
                 }
             }
@@ -226,6 +224,13 @@ async fn run_rounds(
     Ok(())
 }
 
+fn series_of<'a>(runner: &Runner, scenario: Scenario, race: &'a mut Race) -> anyhow::Result<&'a mut Series> {
+    let mine = |series: &&mut Series| {
+        series.contestant == runner.name && (series.policy, series.scenario) == (runner.policy, scenario)
+    };
+    race.series.iter_mut().find(mine).context("a series of each")
+}
+
 fn new_series(runner: &Runner, scenario: Scenario) -> Series {
     Series {
         contestant: runner.name.clone(),
@@ -237,14 +242,14 @@ fn new_series(runner: &Runner, scenario: Scenario) -> Series {
     }
 }
 
-/// Loads all for the first time and says what the fixed rate shall be.
+/// Loads all for the first time and says what the fixed rate shall be; none if nobody is left.
 async fn warm_up(
     arguments: &Arguments,
     scenario: Scenario,
     ground: &Ground,
     runners: &mut Vec<Runner>,
     race: &mut Race,
-) -> anyhow::Result<f64> {
+) -> Option<f64> {
     let length = WARM_UP.min(Duration::from_secs(arguments.seconds));
     let mut speeds = Vec::new();
     let mut out = Vec::new();
@@ -264,10 +269,10 @@ async fn warm_up(
         }
     }
     runners.retain(|runner| !out.contains(&runner.name));
-    let slowest = slowest(&speeds).with_context(|| format!("nobody is left: {}", reasons(&race.out)))?;
+    let slowest = slowest(&speeds)?;
     #[expect(clippy::cast_precision_loss, reason = "a part of a hundred")]
     let share = arguments.rate as f64 / 100.0;
-    Ok((slowest * share).max(1.0))
+    Some((slowest * share).max(1.0))
 }
 
 /// Of nginx and the edges; of all if none of them is there.

@@ -136,6 +136,9 @@ impl Scenario {
     }
 }
 
+/// Names that no edge may have.
+const PEERS: [&str; 3] = ["nginx", "haproxy", "envoy"];
+
 /// A build of the edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EdgeBinary {
@@ -155,6 +158,7 @@ impl FromStr for EdgeBinary {
         };
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         ensure!(!name.is_empty() && name.bytes().all(is_plain), "{name:?} is no name for a file");
+        ensure!(!PEERS.contains(&name), "{name} is another's name");
         ensure!(!path.is_empty(), "{text}: no path");
         Ok(Self { name: name.to_owned(), path: path.into(), base })
     }
@@ -179,7 +183,7 @@ mod tests {
         let edge: EdgeBinary = "before=/a/edge,/b/edge.toml".parse().expect("an edge");
         assert_eq!((edge.name.as_str(), edge.path), ("before", "/a/edge".into()));
         assert_eq!(edge.base, Some("/b/edge.toml".into()));
-        for wrong in ["=x", "a/b=x", "before="] {
+        for wrong in ["=x", "a/b=x", "before=", "nginx=x"] {
             assert!(wrong.parse::<EdgeBinary>().is_err(), "{wrong}");
         }
     }

@@ -98,8 +98,7 @@ struct Judged {
 
 /// Prints the race as it was asked for.
 pub(super) fn print(race: &Race, arguments: &Arguments) -> anyhow::Result<()> {
-    let judged = goals(&race.series).into_iter().map(|goal| Judged { verdict: goal.verdict(), goal });
-    let document = Document { race, goals: judged.collect() };
+    let document = Document { race, goals: judge(race) };
     let json = serde_json::to_string_pretty(&document)?;
     if let Some(file) = &arguments.json_file {
         fs::write(file, format!("{json}\n")).with_context(|| file.display().to_string())?;
@@ -110,6 +109,10 @@ pub(super) fn print(race: &Race, arguments: &Arguments) -> anyhow::Result<()> {
         text(&document).iter().for_each(|line| terminal::say(line));
     }
     Ok(())
+}
+
+fn judge(race: &Race) -> Vec<Judged> {
+    goals(&race.series).into_iter().map(|goal| Judged { verdict: goal.verdict(), goal }).collect()
 }
 
 const HEAD: [&str; 10] =
@@ -132,8 +135,10 @@ fn text(document: &Document<'_>) -> Vec<String> {
         lines.push(String::new());
     }
     lines.extend(memory(race));
-    lines.extend(document.goals.iter().map(goal));
-    lines.push(String::new());
+    if !document.goals.is_empty() {
+        lines.extend(document.goals.iter().map(goal));
+        lines.push(String::new());
+    }
     lines.extend(notes(race));
     lines
 }
@@ -261,4 +266,49 @@ fn range(ratio: Option<Ratio>) -> String {
         || "-".to_owned(),
         |Ratio { median, least, most }| format!("{median:.2} ({least:.2}–{most:.2})"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::race::contestants::Kind;
+    use crate::race::verdict::tests::series;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    #[test]
+    fn a_race_is_a_table_goals_and_what_must_be_known_of_it() {
+        let conditions = Conditions::now(&Line::parse_from(["race"]).arguments, BTreeMap::new());
+        let mut edge = series(Kind::Edge, Policy::None, &[30.0, 40.0, 50.0]);
+        edge.rounds[0].pace.error = Some("given up".into());
+        edge.rounds.iter_mut().for_each(|round| round.others_cpus = 0.5);
+        let series = vec![edge, series(Kind::Nginx, Policy::None, &[20.0, 20.0, 20.0])];
+        let out = Out { contestant: "envoy".into(), policy: Some(Policy::Full), reason: "it sleeps".into() };
+        let memory =
+            Memory { contestant: "edge".into(), policy: Policy::None, idle_bytes: 3 << 19, end_bytes: None };
+        let race = Race { conditions, series, memory: vec![memory], out: vec![out] };
+        let text = text(&Document { race: &race, goals: judge(&race) });
+        let has = |parts: &[&str]| {
+            assert!(
+                text.iter().any(|line| parts.iter().all(|part| line.contains(part))),
+                "{parts:?}: {text:#?}"
+            );
+        };
+        has(&["none policy, h1; latency at 1 requests/s"]);
+        has(&["edge", "40", "2.00 (1.50–2.50)", "0"]);
+        has(&["edge", "none", "1.5", "-"]);
+        has(&["pass", "requests/s at least 0.95 × nginx's: 2.00 (1.50–2.50), in 3 of 3 rounds"]);
+        has(&["miss", "p99 at most 1 × nginx's"]);
+        has(&["envoy, full policy: out of the race: it sleeps"]);
+        has(&["among what failed: given up"]);
+        has(&["NOISE", "0.25 CPUs busy (median of all rounds; at most 0.50)"]);
+    }
 }
