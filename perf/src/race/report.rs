@@ -86,7 +86,54 @@ pub(super) struct Out {
 struct Document<'a> {
     #[serde(flatten)]
     race: &'a Race,
+    /// CPUs that others kept busy, the median and the most of all rounds.
+    others_cpus: Option<(f64, f64)>,
+    /// Whether that is too much for a verdict to hold.
+    is_noisy: bool,
+    compared: Vec<Compared<'a>>,
     goals: Vec<Judged>,
+}
+
+/// A series in short, and how it compares to the series of whom ratios are to.
+#[derive(Serialize)]
+struct Compared<'a> {
+    contestant: &'a str,
+    policy: Policy,
+    scenario: Scenario,
+    per_second: Middle,
+    cpu_us: Middle,
+    upstream_cpu_us: Middle,
+    p50_ms: Middle,
+    p99_ms: Middle,
+    failed: u64,
+}
+
+/// Of all rounds.
+#[derive(Serialize)]
+struct Middle {
+    median: Option<f64>,
+    ratio: Option<Ratio>,
+}
+
+impl<'a> Compared<'a> {
+    fn new(race: &Race, series: &'a Series) -> Self {
+        let against = rival(&race.series, series, &race.conditions.against);
+        let middle = |figure: Figure| Middle {
+            median: series.median(figure),
+            ratio: against.and_then(|to| series.ratio(to, figure)),
+        };
+        Self {
+            contestant: &series.contestant,
+            policy: series.policy,
+            scenario: series.scenario,
+            per_second: middle(PER_SECOND),
+            cpu_us: middle(CPU),
+            upstream_cpu_us: middle(UPSTREAM_CPU),
+            p50_ms: middle(P50),
+            p99_ms: middle(P99),
+            failed: series.failed(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -98,7 +145,7 @@ struct Judged {
 
 /// Prints the race as it was asked for.
 pub(super) fn print(race: &Race, arguments: &Arguments) -> anyhow::Result<()> {
-    let document = Document { race, goals: judge(race) };
+    let document = Document::new(race);
     let json = serde_json::to_string_pretty(&document)?;
     if let Some(file) = &arguments.json_file {
         fs::write(file, format!("{json}\n")).with_context(|| file.display().to_string())?;
@@ -111,8 +158,18 @@ pub(super) fn print(race: &Race, arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn judge(race: &Race) -> Vec<Judged> {
-    goals(&race.series).into_iter().map(|goal| Judged { verdict: goal.verdict(), goal }).collect()
+impl<'a> Document<'a> {
+    fn new(race: &'a Race) -> Self {
+        let others: Vec<f64> =
+            race.series.iter().flat_map(|one| one.rounds.iter().map(|round| round.others_cpus)).collect();
+        let others_cpus = median(&others).zip(others.iter().copied().max_by(f64::total_cmp));
+        let is_noisy = others_cpus.is_some_and(|(middle, _)| middle > NOISE_CPUS);
+        let judged = goals(&race.series).into_iter().map(|goal| Judged { verdict: goal.verdict(), goal });
+        let mut compared: Vec<Compared<'a>> =
+            race.series.iter().map(|series| Compared::new(race, series)).collect();
+        compared.sort_by_key(|one| (one.policy, one.scenario));
+        Self { race, others_cpus, is_noisy, compared, goals: judged.collect() }
+    }
 }
 
 const HEAD: [&str; 10] =
@@ -121,42 +178,37 @@ const HEAD: [&str; 10] =
 fn text(document: &Document<'_>) -> Vec<String> {
     let race = document.race;
     let mut lines = Vec::new();
-    let mut groups: Vec<(Policy, Scenario)> =
-        race.series.iter().map(|series| (series.policy, series.scenario)).collect();
-    groups.sort_unstable();
-    groups.dedup();
-    for (policy, scenario) in groups {
-        let group: Vec<&Series> =
-            race.series.iter().filter(|one| (one.policy, one.scenario) == (policy, scenario)).collect();
-        let rate = group.iter().find_map(|series| series.rounds.first()).map_or(0.0, |round| round.pace.rate);
+    for group in document.compared.chunk_by(|a, b| (a.policy, a.scenario) == (b.policy, b.scenario)) {
+        let (policy, scenario) = (group[0].policy, group[0].scenario);
+        let mut rounds = race.series.iter().filter(|one| (one.policy, one.scenario) == (policy, scenario));
+        let rate = rounds.find_map(|series| series.rounds.first()).map_or(0.0, |round| round.pace.rate);
         lines.push(format!("{} policy, {}; latency at {rate:.0} requests/s", policy.name(), scenario.name()));
-        let cells: Vec<Vec<String>> = group.iter().map(|series| cells(race, series)).collect();
+        let cells: Vec<Vec<String>> = group.iter().map(cells).collect();
         lines.extend(table::lay_out(&HEAD, &cells));
         lines.push(String::new());
     }
     lines.extend(memory(race));
     if !document.goals.is_empty() {
-        lines.extend(document.goals.iter().map(goal));
+        lines.extend(document.goals.iter().map(|judged| goal(judged, document.is_noisy)));
         lines.push(String::new());
     }
     lines.extend(notes(race));
+    lines.extend(noise(document));
     lines
 }
 
-fn cells(race: &Race, series: &Series) -> Vec<String> {
-    let against = rival(&race.series, series, &race.conditions.against);
-    let ratio = |figure: Figure| against.and_then(|to| series.ratio(to, figure));
+fn cells(compared: &Compared<'_>) -> Vec<String> {
     vec![
-        series.contestant.clone(),
-        number(series.median(PER_SECOND), 0),
-        range(ratio(PER_SECOND)),
-        number(series.median(CPU), 1),
-        range(ratio(CPU)),
-        number(series.median(UPSTREAM_CPU), 1),
-        number(series.median(P50), 2),
-        number(series.median(P99), 2),
-        range(ratio(P99)),
-        series.failed().to_string(),
+        compared.contestant.to_owned(),
+        number(compared.per_second.median, 0),
+        range(compared.per_second.ratio),
+        number(compared.cpu_us.median, 1),
+        range(compared.cpu_us.ratio),
+        number(compared.upstream_cpu_us.median, 1),
+        number(compared.p50_ms.median, 2),
+        number(compared.p99_ms.median, 2),
+        range(compared.p99_ms.ratio),
+        compared.failed.to_string(),
     ]
 }
 
@@ -181,12 +233,14 @@ fn memory(race: &Race) -> Vec<String> {
     lines
 }
 
-fn goal(judged: &Judged) -> String {
+fn goal(judged: &Judged, is_noisy: bool) -> String {
     let goal = &judged.goal;
-    let verdict = match judged.verdict {
-        Verdict::Pass => "pass",
-        Verdict::Miss => "miss",
-        Verdict::CannotTell => "can't tell",
+    let verdict = match (judged.verdict, is_noisy) {
+        (Verdict::Pass, false) => "pass",
+        (Verdict::Pass, true) => "pass?",
+        (Verdict::Miss, false) => "miss",
+        (Verdict::Miss, true) => "miss?",
+        (Verdict::CannotTell, _) => "can't tell",
     };
     let bound = match goal.bound {
         Bound::AtLeast(bound) => format!("at least {bound}"),
@@ -241,19 +295,16 @@ fn notes(race: &Race) -> Vec<String> {
             notes.push(format!("{name}, {policy} policy, {scenario}: among what failed: {error}"));
         }
     }
-    notes.extend(noise(race));
     notes
 }
 
-fn noise(race: &Race) -> Option<String> {
-    let others: Vec<f64> =
-        race.series.iter().flat_map(|series| series.rounds.iter().map(|round| round.others_cpus)).collect();
-    let (middle, most) = (median(&others)?, others.iter().copied().max_by(f64::total_cmp)?);
-    let heading = if middle > NOISE_CPUS { "NOISE, figures to discard" } else { "Others on this machine" };
+fn noise(document: &Document<'_>) -> Option<String> {
+    let (middle, most) = document.others_cpus?;
+    let heading = if document.is_noisy { "NOISE, figures to discard" } else { "Others on this machine" };
     Some(format!(
         "{heading}: programs outside the race kept {middle:.2} CPUs busy (median of all rounds; at most {most:.2}); load \
          average at the start {}.",
-        race.conditions.load_average
+        document.race.conditions.load_average
     ))
 }
 
@@ -295,7 +346,7 @@ mod tests {
         let memory =
             Memory { contestant: "edge".into(), policy: Policy::None, idle_bytes: 3 << 19, end_bytes: None };
         let race = Race { conditions, series, memory: vec![memory], out: vec![out] };
-        let text = text(&Document { race: &race, goals: judge(&race) });
+        let text = text(&Document::new(&race));
         let has = |parts: &[&str]| {
             assert!(
                 text.iter().any(|line| parts.iter().all(|part| line.contains(part))),
@@ -305,8 +356,8 @@ mod tests {
         has(&["none policy, h1; latency at 1 requests/s"]);
         has(&["edge", "40", "2.00 (1.50–2.50)", "0"]);
         has(&["edge", "none", "1.5", "-"]);
-        has(&["pass", "requests/s at least 0.95 × nginx's: 2.00 (1.50–2.50), in 3 of 3 rounds"]);
-        has(&["miss", "p99 at most 1 × nginx's"]);
+        has(&["pass? ", "requests/s at least 0.95 × nginx's: 2.00 (1.50–2.50), in 3 of 3 rounds"]);
+        has(&["miss? ", "p99 at most 1 × nginx's"]);
         has(&["envoy, full policy: out of the race: it sleeps"]);
         has(&["among what failed: given up"]);
         has(&["NOISE", "0.25 CPUs busy (median of all rounds; at most 0.50)"]);
