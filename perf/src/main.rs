@@ -1,9 +1,10 @@
-//! Measurements against a stack that runs already, `perf floods` and `perf handshakes`, and within this process, `perf
-//! policy`.
+//! Measurements against a stack that runs already, `perf floods` and `perf handshakes`, of gateways that it starts itself,
+//! `perf race`, and within this process, `perf policy`.
 //!
-//! `main → {floods, handshakes, policy} → {h2, http1, connection → target, stack, process, open_files, statistics, table,
-//! terminal}`
+//! `main → {floods, handshakes, policy, race} → {h2, http1, connection → target, child → process, stack, token, open_files,
+//! statistics, table, terminal}`
 
+mod child;
 mod connection;
 mod floods;
 mod h2;
@@ -12,11 +13,13 @@ mod http1;
 mod open_files;
 mod policy;
 mod process;
+mod race;
 mod stack;
 mod statistics;
 mod table;
 mod target;
 mod terminal;
+mod token;
 
 use std::process::ExitCode;
 
@@ -38,6 +41,11 @@ enum Command {
     Handshakes(handshakes::Arguments),
     /// What the parts of a decision cost, in this process, in turns.
     Policy(policy::Arguments),
+    /// This edge against nginx, haproxy and Envoy, with and without a policy, in turns.
+    Race(race::Arguments),
+    /// The servers behind the gateways of a race, which it starts itself.
+    #[command(hide = true)]
+    RaceUpstreams(race::UpstreamArguments),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +53,8 @@ fn main() -> ExitCode {
         Command::Floods(arguments) => floods::run(&arguments),
         Command::Handshakes(arguments) => handshakes::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),
+        Command::Race(arguments) => race::run(&arguments),
+        Command::RaceUpstreams(arguments) => race::serve_upstreams(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! What a process of this machine uses, from `/proc`.
+//! What a process of this machine uses, and all others, from `/proc`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,17 +22,50 @@ pub(crate) fn open_files(pid: u32) -> anyhow::Result<usize> {
 /// CPU time that a process and all below it have used, with what ended children had used.
 pub(crate) fn cpu_time_with_children(pid: u32) -> anyhow::Result<Duration> {
     let all = all_processes()?;
-    let root = all.get(&pid).with_context(|| format!("process {pid} has ended"))?;
-    let mut ticks = root.ticks;
-    let mut parents = vec![pid];
-    while let Some(parent) = parents.pop() {
-        for (child, stat) in all.iter().filter(|(_, stat)| stat.parent == parent) {
-            ticks += stat.ticks;
-            parents.push(*child);
-        }
+    let ticks = tree(&all, pid)?.iter().map(|pid| all[pid].ticks).sum();
+    Ok(ticks_to_time(ticks))
+}
+
+/// Memory of a process and all below it, in bytes: what several of them share counts once.
+pub(crate) fn proportional_bytes_with_children(pid: u32) -> anyhow::Result<u64> {
+    let mut sum = 0;
+    for pid in tree(&all_processes()?, pid)? {
+        // One that ends meanwhile has none.
+        let Ok(rollup) = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) else { continue };
+        sum += parse_kib(&rollup, "Pss:").unwrap_or(0);
     }
+    Ok(sum)
+}
+
+/// A process and all below it.
+pub(crate) fn with_children(pid: u32) -> anyhow::Result<Vec<u32>> {
+    tree(&all_processes()?, pid)
+}
+
+/// CPU time that a process and all below it did not get: of all other processes, and what the machine's host took.
+pub(crate) fn cpu_time_of_others(pid: u32) -> anyhow::Result<Duration> {
+    let all = all_processes()?;
+    let own = tree(&all, pid)?;
+    let others = all.iter().filter(|(pid, _)| !own.contains(pid));
+    let stat = fs::read_to_string("/proc/stat").context("/proc/stat")?;
+    let stolen = parse_stolen(&stat).context("/proc/stat has no times")?;
+    Ok(ticks_to_time(others.map(|(_, stat)| stat.ticks).sum::<u64>() + stolen))
+}
+
+fn tree(all: &BTreeMap<u32, Stat>, root: u32) -> anyhow::Result<Vec<u32>> {
+    all.get(&root).with_context(|| format!("process {root} has ended"))?;
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(all.iter().filter(|(_, stat)| stat.parent == parent).map(|(&pid, _)| pid));
+        next += 1;
+    }
+    Ok(found)
+}
+
+fn ticks_to_time(ticks: u64) -> Duration {
     let ticks_a_second = rustix::param::clock_ticks_per_second();
-    Ok(Duration::from_micros(ticks.saturating_mul(1_000_000) / ticks_a_second))
+    Duration::from_micros(ticks.saturating_mul(1_000_000) / ticks_a_second)
 }
 
 /// What `/proc/PID/stat` says of a process.
@@ -67,8 +100,17 @@ fn parse_stat(text: &str) -> Option<Stat> {
     Some(Stat { parent: u32::try_from(number(4)?).ok()?, ticks })
 }
 
+/// Reads proc_stat(5)'s first line: user, nice, system, idle, iowait, irq, softirq, steal.
+fn parse_stolen(stat: &str) -> Option<u64> {
+    stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().nth(7)?.parse().ok()
+}
+
 fn parse_resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    parse_kib(status, "VmRSS:")
+}
+
+fn parse_kib(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -96,10 +138,32 @@ mod tests {
     }
 
     #[test]
+    fn shared_memory_is_read_apart_from_what_has_a_like_name() {
+        let text = "55d0-7ffe ---p 0 00:00 0 [rollup]\nRss: 9 kB\nPss:     7 kB\nPss_Dirty: 5 kB\n";
+        assert_eq!(parse_kib(text, "Pss:"), Some(7 * 1024));
+    }
+
+    #[test]
+    fn what_the_host_took_is_the_eighth_time() {
+        assert_eq!(parse_stolen("cpu  10 1 20 1000 500 3 4 5 7 0\ncpu0 1 1 1\n"), Some(5));
+        assert_eq!(parse_stolen("intr 1 2 3\n"), None);
+    }
+
+    #[test]
+    fn a_tree_is_a_process_and_all_below_it() {
+        let stat = |parent| Stat { parent, ticks: 1 };
+        let all = BTreeMap::from([(1, stat(0)), (2, stat(1)), (3, stat(2)), (4, stat(0))]);
+        assert_eq!(tree(&all, 1).expect("a tree"), [1, 2, 3]);
+        assert!(tree(&all, 9).is_err());
+    }
+
+    #[test]
     fn this_process_uses_memory_and_files() {
         let pid = std::process::id();
         assert!(resident_bytes(pid).expect("memory") > 0);
         assert!(open_files(pid).expect("files") > 0);
         assert!(cpu_time_with_children(pid).is_ok());
+        assert!(proportional_bytes_with_children(pid).expect("memory") > 0);
+        assert!(cpu_time_of_others(pid).is_ok());
     }
 }

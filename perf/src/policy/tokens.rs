@@ -1,18 +1,15 @@
 //! The check of an access token, remembered and not.
 
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use access_token::{
-    Claims, KeySet, PublicKey, Revocation, Revocations, Role, TOKEN_TYPE, VerifiedTokens, Verifier,
-    jwks_document,
-};
+use access_token::{KeySet, PublicKey, Revocation, Revocations, VerifiedTokens, Verifier, jwks_document};
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 
 use crate::policy::bench::{Bench, bench};
+use crate::token;
 
 /// As many as the edge remembers.
 const MANY: usize = 4096;
@@ -64,22 +61,6 @@ pub(crate) fn benches() -> anyhow::Result<Vec<Bench>> {
 }
 
 fn sign(key: &SigningKey, kid: &str, number: usize) -> anyhow::Result<String> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let id = |kind: u32| format!("01890a5d-ac96-774b-{kind:04x}-{number:012x}");
-    let claims = Claims {
-        iss: "daemun".into(),
-        aud: "daemun".into(),
-        sub: id(1),
-        sid: id(2),
-        role: Role::User,
-        iat: now,
-        exp: now + 900,
-        nbf: None,
-        jti: id(3),
-    };
-    let header = format!(r#"{{"typ":"{TOKEN_TYPE}","alg":"EdDSA","kid":"{kid}"}}"#);
-    let parts = [header, serde_json::to_string(&claims)?].map(|part| URL_SAFE_NO_PAD.encode(part));
-    let message = parts.join(".");
-    let signature = URL_SAFE_NO_PAD.encode(key.sign(message.as_bytes()).to_bytes());
-    Ok(format!("{message}.{signature}"))
+    let claims = token::claims(number, token::now()?);
+    token::issue("EdDSA", kid, &claims, |message| Ok(key.sign(message).to_bytes().to_vec()))
 }
