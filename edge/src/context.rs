@@ -6,6 +6,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use crate::admission::Known;
+use crate::compression::Encoder;
 use crate::connection::{self, Served};
 use crate::guards::Findings;
 
@@ -28,6 +29,8 @@ pub struct Context {
     pub is_preflight: bool,
     /// What the guards found.
     pub findings: Findings,
+    /// What compresses its answer, while that is being done.
+    pub encoder: Option<Encoder>,
     /// Upstream servers that were tried, in order.
     pub tried: Vec<SocketAddr>,
     /// The guard that refused it.
@@ -46,6 +49,7 @@ impl Context {
             max_body_bytes: u64::MAX,
             is_preflight: false,
             findings: Findings::default(),
+            encoder: None,
             tried: Vec::new(),
             refused_by: None,
         }

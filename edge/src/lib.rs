@@ -6,20 +6,20 @@
 //! main      → server, explain, healthcheck, config
 //! explain   → admission, config, routes, guards, request, problem, redirects, response_headers
 //! healthcheck → upstream, config
-//! server    → acme, door, gateway, admin, redirect, tls, key_refresh, revocation_feed, upstream, guards, metrics,
-//!             config
+//! server    → acme, door, gateway, admin, redirect, tls, key_refresh, revocation_feed, upstream, guards, files,
+//!             compression, metrics, config
 //! door      → connection, client_ip, problem, config
-//! gateway   → admission, context, target, request, routes, guards, upstream, files, redirects, response_headers,
-//!             headers, problem, access_log, metrics, config
+//! gateway   → admission, context, target, request, routes, guards, upstream, files, compression, redirects,
+//!             response_headers, headers, problem, access_log, metrics, config
 //! admission → client_ip, path, routes, redirect, problem, config
 //! admin     → upstream, metrics                redirect  → acme, path, problem
 //! key_refresh → guards, upstream, config       tls       → acme, config            target → problem, config
 //! revocation_feed → config
 //! guards    → client_ip, request, routes, problem, config
-//! upstream  → config                           files     → problem
+//! upstream, compression → config               files     → compression, problem, config
 //! acme      → config
 //! response_headers → routes, config                  redirects → path, config
-//! context   → admission, guards, connection          access_log, metrics → context, routes
+//! context   → admission, guards, connection, compression          access_log, metrics → context, routes
 //! routes, connection → config                   headers, problem, request, client_ip, path → (nothing)
 //! config    → (nothing)
 //! ```
@@ -32,6 +32,7 @@ pub mod acme;
 pub mod admin;
 pub mod admission;
 pub mod client_ip;
+pub mod compression;
 pub mod config;
 pub mod connection;
 pub mod context;

@@ -40,6 +40,10 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
     );
     metrics::describe_counter!("edge_certificate_reloads_total", "Times that certificates were read again");
     metrics::describe_gauge!("edge_upstream_healthy", "1 while a server is ready");
+    metrics::describe_counter!(
+        "edge_compression_without_room_total",
+        "Answers that went out as they are: all encoders' memory was taken"
+    );
     metrics::describe_counter!("edge_limited_total", "Requests that a limit refused, by limit");
     metrics::describe_gauge!("edge_limiter_clients", "Clients that a limit remembers");
     metrics::describe_gauge!("edge_token_keys", "Public keys that tokens are accepted from");

@@ -18,8 +18,10 @@ use pingora::services::listening::Service;
 
 use crate::acme::Acme;
 use crate::admin::Admin;
+use crate::compression::Encoders;
 use crate::config::Policy;
 use crate::door::{Door, FrontDoor};
+use crate::files::Files;
 use crate::gateway::Gateway;
 use crate::guards::{Guards, KeyStore};
 use crate::key_refresh::KeyRefresher;
@@ -58,7 +60,10 @@ pub fn run(policy: Policy) -> anyhow::Result<()> {
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
 
-    let gateway = Gateway::new(Arc::clone(&policy), Arc::clone(&guards), Arc::clone(&pools));
+    // Both count what the whole process uses, whatever the policy.
+    let encoders = Arc::<Encoders>::default();
+    let files = Arc::new(Files::new(Arc::clone(&encoders)));
+    let gateway = Gateway::new(Arc::clone(&policy), Arc::clone(&guards), Arc::clone(&pools), files, encoders);
     let proxy = proxy(&server.configuration, gateway);
     let https = FrontDoor::secured(Arc::clone(&door), tls.server_config()?, proxy);
     server.add_service(listening("https", https, policy.listen.https));

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! request_filter ─ admit: size ─ host ─ client address ─ canonical path ─ route ─ guards
-//!                └ then: an answer of the edge's own (answer.rs), or on to
-//! upstream_peer ─ upstream_request_filter ─ (retry on another server) ─ response_filter ─ logging
+//!                └ then: an answer of the edge's own (answer.rs, file.rs), or on to
+//! upstream_peer ─ upstream_request_filter ─ (retry on another server) ─ response_filter ─ response_body_filter
+//!                └ compress.rs ─ logging
 //! ```
 
 mod answer;
+mod compress;
+mod file;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,8 +24,10 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::admission::Arrival;
+use crate::compression::Encoders;
 use crate::config::{Policy, Target};
 use crate::context::Context;
+use crate::files::Files;
 use crate::guards::{Answer, Guards, Refusal, Verdict};
 use crate::problem::Problem;
 use crate::request::RequestView;
@@ -53,13 +58,21 @@ pub struct Gateway {
     routes: RouteTable,
     guards: Arc<Guards>,
     pools: Arc<[Pool]>,
+    files: Arc<Files>,
+    encoders: Arc<Encoders>,
 }
 
 impl Gateway {
     /// A gateway over these rooms; `pools` are in the order of the policy's upstreams.
-    pub fn new(policy: Arc<Policy>, guards: Arc<Guards>, pools: Arc<[Pool]>) -> Self {
+    pub fn new(
+        policy: Arc<Policy>,
+        guards: Arc<Guards>,
+        pools: Arc<[Pool]>,
+        files: Arc<Files>,
+        encoders: Arc<Encoders>,
+    ) -> Self {
         let routes = RouteTable::new(policy.routes.clone());
-        Self { policy, routes, guards, pools }
+        Self { policy, routes, guards, pools, files, encoders }
     }
 
     /// Whether a request may come in, and on which route: what must be known of it first, then the guards.
@@ -285,7 +298,19 @@ impl ProxyHttp for Gateway {
             }
             context.served.connection.open_tunnel();
         }
+        self.begin_compression(session, response, context)?;
         self.finish_header(session, response, context)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        Self::compress(body, end_of_stream, context)?;
+        Ok(None)
     }
 
     async fn fail_to_proxy(

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and what each may import, as `src/lib.rs` draws it.
-const ARROWS: [(&str, &[&str]); 30] = [
+const ARROWS: [(&str, &[&str]); 31] = [
     ("main", &["server", "explain", "healthcheck", "config"]),
     (
         "explain",
@@ -25,6 +25,8 @@ const ARROWS: [(&str, &[&str]); 30] = [
             "revocation_feed",
             "upstream",
             "guards",
+            "files",
+            "compression",
             "metrics",
             "config",
         ],
@@ -42,6 +44,7 @@ const ARROWS: [(&str, &[&str]); 30] = [
             "guards",
             "upstream",
             "files",
+            "compression",
             "redirects",
             "response_headers",
             "headers",
@@ -59,9 +62,10 @@ const ARROWS: [(&str, &[&str]); 30] = [
     ("target", &["problem", "config"]),
     ("guards", &["client_ip", "request", "routes", "problem", "config"]),
     ("upstream", &["config"]),
+    ("compression", &["config"]),
     ("acme", &["config"]),
-    ("files", &["problem"]),
-    ("context", &["admission", "guards", "connection"]),
+    ("files", &["compression", "problem", "config"]),
+    ("context", &["admission", "guards", "connection", "compression"]),
     ("access_log", &["context"]),
     ("metrics", &["context"]),
     ("response_headers", &["routes", "config"]),
