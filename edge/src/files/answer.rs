@@ -42,7 +42,10 @@ pub(super) fn with_file(asked: &Asked<'_>, held: Held, disk: &Arc<Disk>) -> Resu
     let body = match (&variant.content, held.file) {
         _ if *asked.method == Method::HEAD => Body::empty(),
         // What is in memory is no longer than memory.
-        (Some(content), _) => Body::memory(content.slice(range.start as usize..range.end as usize)),
+        (Some(content), _) => {
+            let bytes = content.slice(range.start as usize..range.end as usize);
+            Body::memory(bytes, Arc::clone(variant))
+        }
         (None, Some(file)) => Body::file(file, range, Arc::clone(disk)),
         (None, None) => return Err(refused(Problem::internal())),
     };

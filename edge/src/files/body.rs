@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 
 use super::disk::Disk;
+use super::stored::Variant;
 
 /// What is given to a client at once of what is in memory: it may take its time for each, not for all together.
 const MEMORY_CHUNK_BYTES: usize = 64 * 1024;
@@ -26,18 +27,28 @@ pub struct Body(Source);
 
 #[derive(Debug)]
 enum Source {
-    Memory(Bytes),
-    File { file: Arc<File>, rest: Range<u64>, disk: Arc<Disk>, chunk: Option<ChunkRoom> },
+    Nothing,
+    /// The variant keeps its room for as long as it is being sent.
+    Memory {
+        rest: Bytes,
+        _of: Arc<Variant>,
+    },
+    File {
+        file: Arc<File>,
+        rest: Range<u64>,
+        disk: Arc<Disk>,
+        chunk: Option<ChunkRoom>,
+    },
 }
 
 impl Body {
     /// No bytes.
     pub fn empty() -> Self {
-        Self::memory(Bytes::new())
+        Self(Source::Nothing)
     }
 
-    pub(super) fn memory(bytes: Bytes) -> Self {
-        Self(Source::Memory(bytes))
+    pub(super) fn memory(rest: Bytes, of: Arc<Variant>) -> Self {
+        Self(Source::Memory { rest, _of: of })
     }
 
     pub(super) fn file(file: File, rest: Range<u64>, disk: Arc<Disk>) -> Self {
@@ -47,7 +58,8 @@ impl Body {
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
         match &self.0 {
-            Source::Memory(bytes) => bytes.is_empty(),
+            Source::Nothing => true,
+            Source::Memory { rest, .. } => rest.is_empty(),
             Source::File { rest, .. } => rest.is_empty(),
         }
     }
@@ -59,7 +71,8 @@ impl Body {
             return Ok(None);
         }
         match &mut self.0 {
-            Source::Memory(bytes) => Ok(Some(bytes.split_to(bytes.len().min(MEMORY_CHUNK_BYTES)))),
+            Source::Nothing => Ok(None),
+            Source::Memory { rest, .. } => Ok(Some(rest.split_to(rest.len().min(MEMORY_CHUNK_BYTES)))),
             Source::File { file, rest, disk, chunk } => {
                 // The last one is with the client now.
                 *chunk = None;

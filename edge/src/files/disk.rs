@@ -52,6 +52,8 @@ pub(super) struct Found {
     pub(super) stamp: Stamp,
     /// In the order of [`Coding::ALL`].
     pub(super) siblings: [Option<(PathBuf, Stamp)>; Coding::ALL.len()],
+    /// Whether it is a folder's page, and was asked for without a slash at the end.
+    pub(super) lacks_slash: bool,
 }
 
 /// By which a file is known to be as it was.
@@ -77,9 +79,10 @@ pub(super) fn find(folder: &Path, path: &str, may_redirect: bool) -> Result<Foun
     let root = folder.canonicalize().map_err(nothing)?;
     let mut file = inside(&root, &below(&root, path).ok_or(Missing::Nothing)?)?;
     let has_slash = path.ends_with('/');
+    let lacks_slash = file.is_dir() && !has_slash;
     if file.is_dir() {
         file = inside(&root, &file.join(INDEX))?;
-        if !has_slash && may_redirect && file.is_file() {
+        if lacks_slash && may_redirect && file.is_file() {
             return Err(Missing::Slash);
         }
     } else if has_slash {
@@ -87,7 +90,7 @@ pub(super) fn find(folder: &Path, path: &str, may_redirect: bool) -> Result<Foun
     }
     let stamp = Stamp::of(&file.metadata().map_err(nothing)?).ok_or(Missing::Nothing)?;
     let siblings = Coding::ALL.map(|coding| sibling(&root, &file, stamp, coding));
-    Ok(Found { file, stamp, siblings })
+    Ok(Found { file, stamp, siblings, lacks_slash })
 }
 
 /// Where the file of a path would be. `None` for hidden files and for names that no file of ours has.

@@ -35,7 +35,7 @@ const TRIES: usize = 3;
 /// What is kept of files, and whose turn it is to read them.
 #[derive(Debug)]
 pub struct Files {
-    cache: Cache,
+    cache: Arc<Cache>,
     disk: Arc<Disk>,
     encoders: Arc<Encoders>,
 }
@@ -105,7 +105,7 @@ enum Unheld {
 impl Files {
     /// Nothing is kept yet.
     pub fn new(encoders: Arc<Encoders>) -> Self {
-        Self { cache: Cache::default(), disk: Arc::default(), encoders }
+        Self { cache: Arc::default(), disk: Arc::default(), encoders }
     }
 
     /// The answer to a request.
@@ -146,6 +146,7 @@ impl Files {
             path: path.to_owned(),
             accepted: *accepted,
             known: known.clone(),
+            cache: Arc::clone(&self.cache),
             encoders: Arc::clone(&self.encoders),
         };
         let searched = self.disk.run(move || search.run()).await;
@@ -177,6 +178,10 @@ impl Settings<'_> {
 
 /// What is in memory for this client; `None` where the disk has to be asked.
 fn held(entry: &Arc<Entry>, settings: &Settings<'_>, accepted: &Accepted) -> Option<Result<Held, Unheld>> {
+    // Kept for a route that doesn't redirect.
+    if entry.found.lacks_slash && settings.may_redirect {
+        return None;
+    }
     let coding = match accepted.choose(entry.offered(settings)) {
         Chosen::Nothing => return Some(Err(Unheld::NotAcceptable)),
         Chosen::Identity => None,
@@ -196,6 +201,7 @@ struct Search {
     path: String,
     accepted: Accepted,
     known: Option<Arc<Entry>>,
+    cache: Arc<Cache>,
     encoders: Arc<Encoders>,
 }
 
@@ -231,10 +237,10 @@ impl Search {
             Chosen::Coded(coding) => Some(coding),
             Chosen::Identity | Chosen::Nothing => None,
         };
-        let (coding, (variant, file)) = match entry.load(coding, settings, &self.encoders) {
+        let (coding, (variant, file)) = match entry.load(coding, settings, &self.cache, &self.encoders) {
             // No room for an encoder, say: then it is sent as it is, and the next one may have more luck.
             Err(Trouble::Unreadable) if coding.is_some() => {
-                (None, entry.load(None, settings, &self.encoders)?)
+                (None, entry.load(None, settings, &self.cache, &self.encoders)?)
             }
             loaded => (coding, loaded?),
         };

@@ -9,13 +9,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 
+use super::cache::{Cache, Room};
 use super::disk::{Found, Stamp, open};
 use super::{Settings, names};
 use crate::compression::{self, Encoders};
 use crate::config::Coding;
-
-/// What an entry takes beside contents, counted generously: paths, fields, its places in maps.
-const ENTRY_BYTES: usize = 4096;
 
 /// A file and what was made of it so far. It never changes: what is added makes another.
 #[derive(Clone, Debug)]
@@ -39,7 +37,12 @@ pub(super) struct Variant {
     pub(super) content_fields: Vec<(HeaderName, HeaderValue)>,
     /// The content; `None` where it is read from the disk each time.
     pub(super) content: Option<Bytes>,
+    /// The content's, for as long as anybody has it.
+    _room: Option<Room>,
 }
+
+/// A content in memory.
+type Content = (Bytes, Room);
 
 /// Why a representation can't be had.
 #[derive(Debug)]
@@ -90,10 +93,9 @@ impl Entry {
         self.variants.iter().any(Option::is_some)
     }
 
-    /// What it takes in memory.
-    pub(super) fn bytes(&self) -> usize {
-        let contents = self.variants.iter().flatten().filter_map(|variant| variant.content.as_ref());
-        ENTRY_BYTES + contents.map(Bytes::len).sum::<usize>()
+    /// Whether a client is still taking some of it.
+    pub(super) fn is_being_sent(&self) -> bool {
+        self.variants.iter().flatten().any(|variant| Arc::strong_count(variant) > 1)
     }
 
     /// A representation, read or made; and the open file where its content isn't kept.
@@ -101,31 +103,54 @@ impl Entry {
         &self,
         coding: Option<Coding>,
         settings: &Settings<'_>,
+        cache: &Cache,
         encoders: &Arc<Encoders>,
     ) -> Result<(Variant, Option<File>), Trouble> {
         let source = (self.found.file.as_path(), self.found.stamp);
-        let beside = coding.and_then(|coding| self.found.siblings[coding as usize].as_ref());
-        if let (Some(coding), None) = (coding, beside) {
-            let policy = settings.compression.ok_or(Trouble::Unreadable)?;
-            let content = read(source, &mut opened(source)?)?;
-            let content = encoders.compress(policy, coding, &content).ok_or(Trouble::Unreadable)?;
-            // Another level makes other bytes.
-            let mark = format!("-{}{}", coding.token(), policy.level);
-            return Ok((self.described(source.1, Some(coding), &mark, Some(content)), None));
-        }
-        let (file, mark) = match (coding, beside) {
-            (Some(coding), Some((path, stamp))) => ((path.as_path(), *stamp), format!("-{}", coding.token())),
-            _ => (source, String::new()),
+        let (file, mark) = match coding.map(|coding| (coding, &self.found.siblings[coding as usize])) {
+            None => (source, String::new()),
+            Some((coding, Some((path, stamp)))) => ((path.as_path(), *stamp), format!("-{}", coding.token())),
+            Some((coding, None)) => return Ok((self.encode(coding, settings, cache, encoders)?, None)),
         };
         let mut open = opened(file)?;
-        if file.1.length > settings.hot_bytes() {
-            return Ok((self.described(file.1, coding, &mark, None), Some(open)));
+        let length = file.1.length;
+        let room =
+            (length <= settings.hot_bytes()).then(|| cache.room(length as usize, settings.memory_bytes));
+        match room.flatten() {
+            Some(room) => {
+                let content = (read(file.1, &mut open)?, room);
+                Ok((self.described(file.1, coding, &mark, Some(content)), None))
+            }
+            None => Ok((self.described(file.1, coding, &mark, None), Some(open))),
         }
-        let content = read(file, &mut open)?;
-        Ok((self.described(file.1, coding, &mark, Some(content)), None))
     }
 
-    fn described(&self, stamp: Stamp, coding: Option<Coding>, mark: &str, content: Option<Bytes>) -> Variant {
+    fn encode(
+        &self,
+        coding: Coding,
+        settings: &Settings<'_>,
+        cache: &Cache,
+        encoders: &Arc<Encoders>,
+    ) -> Result<Variant, Trouble> {
+        let (stamp, policy) = (self.found.stamp, settings.compression.ok_or(Trouble::Unreadable)?);
+        // For the source too, as long as it is needed; what comes of it is hardly ever longer.
+        let room = cache.room(2 * stamp.length as usize, settings.memory_bytes);
+        let mut room = room.ok_or(Trouble::Unreadable)?;
+        let source = read(stamp, &mut opened((&self.found.file, stamp))?)?;
+        let content = encoders.compress(policy, coding, &source).ok_or(Trouble::Unreadable)?;
+        room.shrink(content.len());
+        // Another level makes other bytes.
+        let mark = format!("-{}{}", coding.token(), policy.level);
+        Ok(self.described(stamp, Some(coding), &mark, Some((content, room))))
+    }
+
+    fn described(
+        &self,
+        stamp: Stamp,
+        coding: Option<Coding>,
+        mark: &str,
+        content: Option<Content>,
+    ) -> Variant {
         let etag = etag(stamp, mark);
         let modified = last_modified(stamp);
         let mut fields = vec![
@@ -143,8 +168,9 @@ impl Entry {
         if let Some(coding) = coding {
             content_fields.push((header::CONTENT_ENCODING, HeaderValue::from_static(coding.token())));
         }
+        let (content, room) = content.unzip();
         let length = content.as_ref().map_or(stamp.length, |content| content.len() as u64);
-        Variant { etag, modified, length, fields, content_fields, content }
+        Variant { etag, modified, length, fields, content_fields, content, _room: room }
     }
 }
 
@@ -157,7 +183,7 @@ fn opened((path, stamp): (&Path, Stamp)) -> Result<File, Trouble> {
 }
 
 /// All of it; never more than was found, should it grow meanwhile.
-fn read((_, stamp): (&Path, Stamp), file: &mut File) -> Result<Bytes, Trouble> {
+fn read(stamp: Stamp, file: &mut File) -> Result<Bytes, Trouble> {
     let mut content = Vec::with_capacity(usize::try_from(stamp.length).unwrap_or(0));
     file.take(stamp.length).read_to_end(&mut content)?;
     if content.len() as u64 == stamp.length { Ok(content.into()) } else { Err(Trouble::Changed) }

@@ -262,10 +262,39 @@ async fn what_is_kept_of_files_has_a_bound() {
             );
             // What is asked for all the time stays.
             site.get("/", &[]).await.expect("a page");
-            assert!(site.files.cache.bytes() <= 1 << 20);
+            assert!(site.files.cache.taken_bytes() <= 1 << 20);
         }
     }
-    assert!(site.files.cache.bytes() > 900 * 1024);
+    assert!(site.files.cache.taken_bytes() > 900 * 1024);
     assert!(matches!(site.files.cache.get(&site.web(""), "/"), Known::Fresh(_) | Known::Stale(_)));
     assert!(matches!(site.files.cache.get(&site.web(""), "/1.txt"), Known::Nothing));
+}
+
+#[tokio::test]
+async fn what_slow_clients_still_take_counts_and_others_are_read_from_the_disk() {
+    let site = Site::new();
+    let mut slow = Vec::new();
+    for number in 0..40 {
+        site.write(&format!("{number}.txt"), "x".repeat(100 * 1024));
+        slow.push(site.get(&format!("/{number}.txt"), &[]).await.expect("a file"));
+        assert!(site.files.cache.taken_bytes() <= 1 << 20);
+    }
+    for served in slow {
+        assert_eq!(text(served).await.len(), 100 * 1024);
+    }
+    // Once they have it, there is room again.
+    site.get("/39.txt", &[]).await.expect("a file");
+    assert!(matches!(site.files.cache.get(&site.web(""), "/39.txt"), Known::Fresh(_) | Known::Stale(_)));
+}
+
+#[tokio::test]
+async fn a_page_without_its_slash_is_kept_for_the_route_that_has_it_so() {
+    let site = Site::new();
+    let (files, headers) = (FileFolder { folder: site.web(""), fallback: None }, HeaderMap::new());
+    let asked = Asked { method: &Method::GET, path: "/sub", query: None, headers: &headers };
+    for may_redirect in [false, true, false] {
+        let settings = Settings { files: &files, memory_bytes: 1 << 20, compression: None, may_redirect };
+        let status = site.files.serve(&settings, &asked).await.expect("an answer").status;
+        assert_eq!(status == StatusCode::PERMANENT_REDIRECT, may_redirect);
+    }
 }
