@@ -133,6 +133,10 @@ fn spec(text: &str) -> Option<Spec> {
         _ => None,
     };
     let (first, last) = (number(&text[..dash])?, number(&text[dash + 1..])?);
-    let is_turned = first.zip(last).is_some_and(|(first, last)| first > last);
+    // Beyond what a number of ours can be, digit by digit.
+    let width = text.len();
+    let is_turned = first.is_some()
+        && last.is_some()
+        && format!("{:0>width$}", &text[..dash]) > format!("{:0>width$}", &text[dash + 1..]);
     ((first.is_some() || last.is_some()) && !is_turned).then_some(Spec { first, last })
 }

@@ -78,7 +78,7 @@ fn may_change(request: &HeaderMap, answer: &HeaderMap) -> bool {
 
 fn is_worth_it(policy: &CompressionPolicy, answer: &HeaderMap) -> bool {
     let length = answer.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    length.is_none_or(|length: u64| length >= policy.min_bytes)
+    length.is_none_or(|length: u64| length >= policy.min_bytes.max(1))
         && answer.get(header::CONTENT_TYPE).is_some_and(is_compressible)
 }
 

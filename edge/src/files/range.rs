@@ -53,12 +53,19 @@ fn one(spec: &str, length: u64) -> Option<Option<Range<u64>>> {
         // Nothing comes before the end of an empty file, but all of it is asked for.
         return Some((suffix > 0).then(|| length.saturating_sub(suffix)..length));
     }
-    let first = number(first)?;
-    let last = if last.is_empty() { u64::MAX } else { number(last)? };
-    if first > last {
+    // What we can't say any more is still turned around, or not.
+    if !last.is_empty() && size(first) > size(last) {
         return None;
     }
+    let first = number(first)?;
+    let last = if last.is_empty() { u64::MAX } else { number(last)? };
     Some((first < length).then(|| first..last.saturating_add(1).min(length)))
+}
+
+/// Orders digits as the numbers that they are.
+fn size(digits: &str) -> (usize, &str) {
+    let digits = digits.trim_start_matches('0');
+    (digits.len(), digits)
 }
 
 /// A number of any size; no file is longer than the longest that we can say.
@@ -110,6 +117,7 @@ mod tests {
             "bytes=0-1,3-4",
             "bytes=0-1,99-",
             "bytes=4-2",
+            "bytes=99999999999999999999999-99999999999999999999998",
             "bytes=a-b",
             "bytes=1",
             "bytes=",
