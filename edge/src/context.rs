@@ -6,6 +6,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use crate::admission::Known;
+use crate::compression::Encoder;
 use crate::connection::{self, Served};
 use crate::guards::Findings;
 use crate::site::Site;
@@ -35,6 +36,8 @@ pub struct Context {
     pub request_ended: Option<Instant>,
     /// The servers that it was given to.
     pub exchange: Exchange,
+    /// What compresses its answer, while that is being done.
+    pub encoder: Option<Encoder>,
     /// The guard that refused it.
     pub refused_by: Option<&'static str>,
 }
@@ -54,6 +57,7 @@ impl Context {
             findings: Findings::default(),
             request_ended: None,
             exchange: Exchange::default(),
+            encoder: None,
             refused_by: None,
         }
     }

@@ -7,22 +7,22 @@
 //! explain   → admission, config, routes, guards, request, problem, redirects, response_headers
 //! healthcheck → upstream, config
 //! server    → acme, door, drain, gateway, site, admin, redirect, tls, key_refresh, revocation_feed, upstream, guards,
-//!             access_log, metrics, config
+//!             files, compression, access_log, metrics, config
 //! door      → connection, drain, client_ip, problem, config
-//! gateway   → admission, context, site, target, request, routes, guards, upstream, files, redirects, response_headers,
-//!             headers, problem, access_log, metrics, websocket, drain, config
+//! gateway   → admission, context, site, target, request, routes, guards, upstream, files, compression, redirects,
+//!             response_headers, headers, problem, access_log, metrics, websocket, drain, config
 //! admission → client_ip, path, routes, redirect, problem, config
 //! admin     → drain, upstream                  redirect  → acme, path, problem
 //! key_refresh → site, guards, upstream         tls       → acme, config            target → problem, config
 //! revocation_feed → config
 //! site      → guards, routes, upstream, metrics, config
 //! guards    → client_ip, request, routes, problem, config
-//! upstream  → client_ip, config                files     → problem
-//! acme      → config
+//! upstream  → client_ip, config                files     → compression, problem, config
+//! acme, compression → config
 //! response_headers → routes, config                  redirects → path, config
-//! context   → admission, site, guards, connection, upstream   access_log → context
+//! context   → admission, site, guards, connection, upstream, compression
+//! access_log → context                          websocket → request
 //! connection → drain, upstream, config          routes → config
-//! websocket → request
 //! drain, metrics, headers, problem, request, client_ip, path → (nothing)
 //! config    → (nothing)
 //! ```
@@ -35,6 +35,7 @@ pub mod acme;
 pub mod admin;
 pub mod admission;
 pub mod client_ip;
+pub mod compression;
 pub mod config;
 pub mod connection;
 pub mod context;

@@ -54,6 +54,10 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
         "edge_retries_total",
         "Requests that met a failing server: answered by another, failed there too, refused a retry by the budget"
     );
+    metrics::describe_counter!(
+        "edge_compression_without_room_total",
+        "Answers that went out as they are: all encoders' memory was taken"
+    );
     metrics::describe_counter!("edge_limited_total", "Requests that a limit refused, by limit");
     metrics::describe_gauge!("edge_limiter_clients", "Clients that a limit remembers");
     metrics::describe_gauge!("edge_token_keys", "Public keys that tokens are accepted from");

@@ -10,6 +10,8 @@ const KIB: i64 = 1024;
 const MIB: i64 = 1024 * KIB;
 /// What one open chat socket costs a backend, measured with tungstenite's small buffers.
 const SOCKET_KIB: i64 = 6;
+/// What the edge has read of large files and clients haven't taken yet: `files/body.rs`.
+const FILE_CHUNKS_KIB: i64 = 512;
 
 fn text(path: &str) -> String {
     fs::read_to_string(workspace::root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -48,6 +50,15 @@ fn the_parts_of_each_process_fit_into_its_memory_and_all_into_the_total() {
 fn the_edges_connections_fit_into_their_part() {
     let edge = number(&document("config/edge.toml"), "connections.memory_mib");
     assert_eq!(edge, number(&document("config/budget.toml"), "edge.parts.connections"));
+}
+
+#[test]
+fn the_edges_files_and_encoders_fit_into_their_parts() {
+    let (edge, budget) = (document("config/edge.toml"), document("config/budget.toml"));
+    let files = number(&edge, "files.memory_kib") + FILE_CHUNKS_KIB;
+    assert_eq!(files * KIB, number(&budget, "edge.parts.files") * MIB);
+    let encoders = number(&edge, "compression.memory_kib");
+    assert_eq!(encoders * KIB, number(&budget, "edge.parts.compression") * MIB);
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) headers: Fields,
     pub(super) hsts: Option<Spanned<Hsts>>,
+    pub(super) files: Option<Spanned<FileMemory>>,
+    pub(super) compression: Option<Spanned<Compression>>,
     pub(super) routes: Vec<Spanned<Route>>,
 }
 
@@ -193,7 +195,7 @@ pub(super) struct Route {
     pub(super) roles: Vec<Spanned<String>>,
     pub(super) claims: Option<Spanned<Claims>>,
     pub(super) upstream: Option<Spanned<String>>,
-    pub(super) files: Option<PathBuf>,
+    pub(super) files: Option<Spanned<Files>>,
     pub(super) redirect: Option<Spanned<Redirect>>,
     pub(super) respond: Option<Spanned<Respond>>,
     #[serde(default)]
@@ -203,6 +205,7 @@ pub(super) struct Route {
     pub(super) timeouts: Option<Spanned<Timeouts>>,
     pub(super) max_body_bytes: Option<u64>,
     pub(super) cors: Option<Spanned<Cors>>,
+    pub(super) compress: Option<bool>,
     #[serde(default)]
     pub(super) headers: Fields,
 }
@@ -233,6 +236,34 @@ pub(super) struct Claims {
 pub(super) enum OneOrMany {
     One(String),
     Many(Vec<String>),
+}
+
+/// `"FOLDER"`, or a table.
+pub(super) struct Files {
+    pub(super) folder: PathBuf,
+    pub(super) fallback: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FilesTable {
+    pub(super) folder: PathBuf,
+    pub(super) fallback: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileMemory {
+    pub(super) memory_kib: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Compression {
+    pub(super) codings: Vec<Spanned<String>>,
+    pub(super) level: u8,
+    pub(super) min_bytes: u64,
+    pub(super) memory_kib: usize,
 }
 
 #[derive(Deserialize)]

@@ -40,6 +40,10 @@ const MADE_UP: [(&str, &[&str]); 5] = [
             "requests",
             "seconds",
             "max_age_seconds",
+            "level",
+            "min_bytes",
+            "memory_mib",
+            "memory_kib",
         ],
     ),
     ("\"127.0.0.1:1\"", &["https", "http", "admin"]),
@@ -55,10 +59,11 @@ const MADE_UP: [(&str, &[&str]); 5] = [
             "private_key",
             "directory",
             "state",
+            "folder",
         ],
     ),
     ("false", &["session_tickets"]),
-    ("[]", &["hosts", "versions", "servers"]),
+    ("[]", &["hosts", "versions", "servers", "codings"]),
 ];
 
 /// What was read of a file.

@@ -3,6 +3,7 @@
 mod acme;
 mod answers;
 mod file;
+mod files;
 mod form;
 mod pattern;
 mod policy;
@@ -18,6 +19,7 @@ use std::path::Path;
 use serde::Serialize;
 
 pub use acme::{AcmePolicy, ChallengeKind};
+pub use files::{Coding, CompressionPolicy, FileFolder};
 pub use pattern::{Extent, Part, Pattern, PatternError};
 pub use policy::{
     Balance, CertificateFiles, ConnectionPolicy, Hsts, Limit, LimitKey, Listen, Pace, Policy,

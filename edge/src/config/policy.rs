@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::acme::AcmePolicy;
+use super::files::CompressionPolicy;
 use super::route::{Fields, Route};
 
 /// All that the edge does and lets pass.
@@ -41,6 +42,10 @@ pub struct Policy {
     pub headers: Fields,
     /// Hosts that are to be asked over HTTPS only, from now on.
     pub hsts: Option<Hsts>,
+    /// What small files that are kept in memory may take; 0: none are.
+    pub file_memory_bytes: usize,
+    /// How answers are compressed; `None`: they aren't.
+    pub compression: Option<CompressionPolicy>,
     /// The routes, in the order of the file.
     pub routes: Vec<Route>,
 }

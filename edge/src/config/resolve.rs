@@ -10,7 +10,7 @@ use super::file::{self, File};
 use super::policy::{Limit, Listen, Policy, RevocationSource, TokenPolicy, Upstream, UpstreamServer};
 use super::routes::{Names, network, routes};
 use super::told::Told;
-use super::{Fault, Places, answers, transport};
+use super::{Fault, Places, answers, files, transport};
 
 /// Budgets are counted in nanoseconds a request; what is finer than a microsecond is a typing error.
 const MAX_REQUESTS_PER_SECOND: u32 = 1_000_000;
@@ -45,6 +45,8 @@ pub(super) fn resolve(file: File, folder: &Path, places: &Places<'_>) -> Result<
     let mut told = Told::new(places, &mut faults);
     let headers = answers::fields(&file.headers, &mut told);
     let hsts = file.hsts.map(|entry| answers::hsts(entry, &hosts, &mut told));
+    let file_memory_bytes = file.files.map_or(0, |entry| files::memory(&entry, &mut told));
+    let compression = file.compression.map(|entry| files::compression(&entry, &mut told));
     let names = Names { hosts: &hosts, upstreams: &upstream_names, limits: &limits, folder };
     let routes = routes(file.routes, &names, &mut told);
     if !faults.is_empty() {
@@ -65,6 +67,8 @@ pub(super) fn resolve(file: File, folder: &Path, places: &Places<'_>) -> Result<
         limits,
         headers,
         hsts,
+        file_memory_bytes,
+        compression,
         routes,
     })
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use access_token::{Claims, Role};
@@ -10,6 +9,7 @@ use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 
+use super::files::FileFolder;
 use super::pattern::Pattern;
 
 /// Fields of an answer, each name once. `None`: not set here, whatever a wider route says.
@@ -48,6 +48,8 @@ pub struct Route {
     pub max_body_bytes: Option<u64>,
     /// Which other sites' pages may ask.
     pub cors: Option<Cors>,
+    /// Whether answers may be compressed, where it is said.
+    pub compress: Option<bool>,
     /// What answers carry.
     pub headers: Fields,
 }
@@ -95,7 +97,7 @@ pub enum Target {
     /// To a server of an upstream (index into [`Policy::upstreams`](super::Policy::upstreams)).
     Upstream(usize),
     /// To a file below this folder.
-    Files(PathBuf),
+    Files(FileFolder),
     /// Elsewhere.
     Redirect(Redirect),
     /// Nowhere: the answer is always the same.

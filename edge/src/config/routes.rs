@@ -12,6 +12,7 @@ use toml::Spanned;
 
 use super::answers::{self, host};
 use super::file::{self, OneOrMany};
+use super::files;
 use super::pattern::{Extent, Pattern};
 use super::policy::{Limit, LimitKey};
 use super::route::{ClaimName, ClaimRule, Route, Target, Tie, TokenRule, origin};
@@ -70,6 +71,7 @@ fn route(file: file::Route, start: usize, names: &Names<'_>, told: &mut Told<'_>
         read_timeout: read_timeout(&file, told),
         max_body_bytes: file.max_body_bytes,
         cors: file.cors.as_ref().map(|entry| answers::cors(entry, told)),
+        compress: file.compress,
         headers: answers::fields(&file.headers, told),
     };
     if let Target::Redirect(redirect) = &route.target
@@ -96,7 +98,7 @@ fn pattern(file: &file::Route, start: usize, told: &mut Told<'_>) -> Option<Patt
 fn target(file: &file::Route, start: usize, names: &Names<'_>, told: &mut Told<'_>) -> Option<Target> {
     match (&file.upstream, &file.files, &file.redirect, &file.respond) {
         (Some(name), None, None, None) => told.one(name, |name| upstream(name, names)).map(Target::Upstream),
-        (None, Some(folder), None, None) => Some(Target::Files(names.folder.join(folder))),
+        (None, Some(entry), None, None) => files::folder(entry, names.folder, told).map(Target::Files),
         (None, None, Some(entry), None) => answers::redirect(entry, told).map(Target::Redirect),
         (None, None, None, Some(entry)) => answers::fixed(entry, told).map(Target::Respond),
         _ => {

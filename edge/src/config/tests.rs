@@ -157,6 +157,46 @@ fn each_fault_of_a_route_stands_at_its_word() {
 }
 
 #[test]
+fn files_are_a_folder_or_a_table() {
+    for (files, expected) in [
+        (r#"{ folder = "w", fallback = "index.html" }"#, ""),
+        (r#"{ folder = "w", fallback = "a/b.html" }"#, ""),
+        (r#"{ folder = "w", fallback = "../b.html" }"#, "1:36: `../b.html` is no file"),
+        (r#"{ folder = "w", fallback = "/b.html" }"#, "1:36: `/b.html` is no file"),
+        (r#"{ folder = "w", fallback = "a b" }"#, "1:36: `a b` is no file"),
+        (r#"{ folder = "w", fall = "b.html" }"#, "1:25: unknown field `fall`"),
+        (r#"{ fallback = "b.html" }"#, "1:9: missing field `folder`"),
+        ("7", "1:9: invalid type: integer `7`, expected a folder, or { folder, fallback }"),
+    ] {
+        let told = told_of_route(&format!("below = \"/x\"\nfiles = {files}"));
+        assert!(told.len() == usize::from(!expected.is_empty()), "{files}\n{told:#?}");
+        assert!(told.iter().all(|fault| fault.starts_with(expected)), "{files}\n{told:#?}");
+    }
+}
+
+#[test]
+fn compression_that_would_do_nothing_or_too_much_is_refused() {
+    for (from, to, words) in [
+        ("[\"zstd\", ", "[\"deflate\", ", "`deflate` is no coding"),
+        ("[\"zstd\", ", "[\"gzip\", ", "`gzip` is named twice"),
+        ("level = 1", "level = 4", "`level` is 1 to 3, not 4"),
+        ("level = 1", "level = 0", "`level` is 1 to 3, not 0"),
+        ("memory_kib = 3072", "memory_kib = 1199", "`memory_kib` is 1200, one encoder's, to"),
+        ("memory_kib = 1536", "memory_kib = 99999999", "`memory_kib` is at most"),
+        ("level = 1\n", "", "missing field `level`"),
+        ("memory_kib = 1536", "memory = 1536", "unknown field `memory`"),
+    ] {
+        assert!(SHIPPED.contains(from), "{from}");
+        let told = faults(&SHIPPED.replacen(from, to, 1));
+        assert!(told.len() == 1 && told[0].contains(words), "{to}: {told:#?}");
+    }
+    let without = SHIPPED.find("[files]").zip(SHIPPED.find("# Routes.")).expect("both are there");
+    let policy = parse(&format!("{}{}", &SHIPPED[..without.0], &SHIPPED[without.1..]), Path::new("/"));
+    let policy = policy.expect("neither section is needed");
+    assert!(policy.compression.is_none() && policy.file_memory_bytes == 0);
+}
+
+#[test]
 fn a_redirect_leads_to_a_path_or_to_https() {
     for to in [
         "//evil.example",

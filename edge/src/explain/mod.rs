@@ -172,7 +172,10 @@ fn target_words(matched: &Matched<'_>, known: &Known, query: Option<&str>, polic
             let servers: Vec<_> = upstream.servers.iter().map(|server| server.address.to_string()).collect();
             format!("upstream {} ({})", upstream.name, servers.join(", "))
         }
-        Target::Files(folder) => format!("files below {}", folder.display()),
+        Target::Files(files) => {
+            let fallback = files.fallback.as_ref().map(|path| format!(", pages that aren't there by {path}"));
+            format!("files below {}{}", files.folder.display(), fallback.unwrap_or_default())
+        }
         Target::Redirect(redirect) => {
             let status = redirect.status.as_u16();
             match redirects::location(route, redirect, &known.path, query) {

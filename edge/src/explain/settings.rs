@@ -25,6 +25,8 @@ pub struct Settings {
     pub read_timeout_ms: Option<u128>,
     /// Which other sites' pages may ask.
     pub cors: Option<String>,
+    /// The codings that the answer may be compressed with, those that are liked better first.
+    pub compression: Vec<&'static str>,
     /// Fields that are set on the answer, besides its own.
     pub headers: Vec<(String, String)>,
 }
@@ -76,9 +78,15 @@ impl Settings {
             max_body_bytes: matched.max_body_bytes().unwrap_or(policy.connections.max_body_bytes),
             read_timeout_ms: default_timeout.map(|time| time.as_millis()),
             cors: matched.cors().map(ToString::to_string),
+            compression: codings(policy, matched),
             headers,
         }
     }
+}
+
+fn codings(policy: &Policy, matched: &Matched<'_>) -> Vec<&'static str> {
+    let policy = policy.compression.as_ref().filter(|_| matched.may_compress());
+    policy.map(|policy| policy.codings.iter().map(|coding| coding.token()).collect()).unwrap_or_default()
 }
 
 fn budgets(
@@ -129,6 +137,10 @@ impl fmt::Display for Settings {
             line("timeout", &format!("{ms} ms without a byte from the server"))?;
         }
         line("cors", self.cors.as_deref().unwrap_or("none: pages of other sites can't read the answer"))?;
+        match self.compression.as_slice() {
+            [] => line("compression", "none")?,
+            codings => line("compression", &format!("{}, as the client asks", codings.join(", ")))?,
+        }
         let mut name = "headers";
         for (field, value) in &self.headers {
             line(name, &format!("{field}: {value}"))?;

@@ -30,6 +30,8 @@ pub struct Row {
     pub websocket: bool,
     /// Which other sites' pages may ask.
     pub cors: Option<String>,
+    /// Whether answers may be compressed.
+    pub compress: bool,
     /// The longest body, bytes.
     pub max_body_bytes: u64,
     /// How long a server may be silent, where a route says so.
@@ -72,6 +74,8 @@ fn row(policy: &Policy, route: &Route, along: &[&Route]) -> Row {
         target: words::target(route, policy),
         websocket: route.websocket,
         cors: along.iter().find_map(|route| route.cors.as_ref()).map(ToString::to_string),
+        compress: policy.compression.is_some()
+            && along.iter().find_map(|route| route.compress).unwrap_or(true),
         max_body_bytes: body.unwrap_or(policy.connections.max_body_bytes),
         read_timeout_ms: along.iter().find_map(|route| route.read_timeout).map(|time| time.as_millis()),
         headers,
@@ -115,6 +119,7 @@ fn cells(row: &Row, policy: &Policy) -> [String; 6] {
         row.cors.as_ref().map(|_| "cors".to_owned()),
         body,
         time,
+        (policy.compression.is_some() && !row.compress).then(|| "uncompressed".to_owned()),
         (!row.headers.is_empty()).then(|| "headers".to_owned()),
     ];
     let also: Vec<_> = also.into_iter().flatten().collect();

@@ -135,6 +135,22 @@ max_body_bytes = 5
 }
 
 #[test]
+fn what_may_be_compressed_is_told() {
+    let codings = |url: &str| ask(Method::GET, url, "::1", &[], None).settings.expect("a route").compression;
+    assert_eq!(codings("/api/vendors"), ["zstd", "br", "gzip"]);
+    assert_eq!(codings("/api/auth/providers"), [""; 0]);
+    let policy =
+        shipped_with("[[routes]]\nbelow = \"/a\"\nfiles = { folder = \"w\", fallback = \"x.html\" }\n");
+    let rows = rows(&policy);
+    let row = |route: &str| rows.iter().find(|row| row.route == route).expect("a row");
+    assert!(!row("/api/auth/**").compress && row("/api/**").compress);
+    assert_eq!(row("/a/**").target, "/w/, else /x.html");
+    let to = ask_of(&policy, Method::GET, "/a/b", &[]).target;
+    assert_eq!(to.as_deref(), Some("files below /w, pages that aren't there by /x.html"));
+    assert!(render(&rows, &policy).contains("uncompressed"));
+}
+
+#[test]
 fn a_preflight_is_told_with_its_answer() {
     let policy = shipped_with(
         r#"

@@ -17,7 +17,10 @@ pub(super) fn pattern(route: &Route, policy: &Policy) -> String {
 pub(super) fn target(route: &Route, policy: &Policy) -> String {
     match &route.target {
         Target::Upstream(index) => policy.upstreams[*index].name.clone(),
-        Target::Files(folder) => format!("{}/", folder.display()),
+        Target::Files(files) => match &files.fallback {
+            Some(fallback) => format!("{}/, else {fallback}", files.folder.display()),
+            None => format!("{}/", files.folder.display()),
+        },
         Target::Redirect(redirect) => {
             let rest = if redirect.keep_path { "/…" } else { "" };
             format!("{} {}{rest}", redirect.status.as_u16(), redirect.to)

@@ -1,6 +1,5 @@
-//! Answers of the edge's own: files, redirects, fixed answers, problems; and the fields that every answer has.
+//! Answers of the edge's own: redirects, fixed answers, problems; and the fields that every answer has.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,7 +15,7 @@ use crate::guards::RATE_LIMIT;
 use crate::problem::{self, Problem};
 use crate::request::only;
 use crate::response_headers::{Asked, Change};
-use crate::{files, redirects, response_headers};
+use crate::{redirects, response_headers};
 
 /// What is given to a client at once of an answer of ours: it may take its time for each, not for all together.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -34,7 +33,7 @@ impl Gateway {
         let site = Arc::clone(&context.site);
         let route = site.routes.get(route);
         match &route.target {
-            Target::Files(folder) => self.serve_file(session, context, folder).await,
+            Target::Files(files) => self.serve_file(session, context, files).await,
             Target::Respond(answer) => self.respond_fixed(session, context, answer).await,
             Target::Redirect(redirect) => {
                 let query = session.req_header().uri.query();
@@ -67,14 +66,6 @@ impl Gateway {
         let is_head = session.req_header().method == Method::HEAD;
         let body = if is_head { Bytes::new() } else { Bytes::copy_from_slice(answer.body.as_bytes()) };
         self.respond(session, context, answer.status, fields, body).await
-    }
-
-    async fn serve_file(&self, session: &mut Session, context: &mut Context, folder: &Path) -> Result<()> {
-        let request = session.req_header();
-        match files::serve(folder, &request.method, &context.known.path, &request.headers).await {
-            Ok(served) => self.respond(session, context, served.status, served.headers, served.body).await,
-            Err(problem) => self.respond_problem(session, context, &problem, Vec::new()).await,
-        }
     }
 
     pub(super) async fn respond_problem(

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! request_filter ─ admit: size ─ host ─ client address ─ canonical path ─ route ─ guards
-//!                └ then: an answer of the edge's own (answer.rs), or on to
-//! upstream_peer ─ upstream_request_filter ─ (retry on another server) ─ response_filter ─ logging
+//!                └ then: an answer of the edge's own (answer.rs, file.rs), or on to
+//! upstream_peer ─ upstream_request_filter ─ (retry on another server) ─ response_filter ─ response_body_filter
+//!                └ compress.rs ─ logging
 //! ```
 
 mod answer;
+mod compress;
 mod exchange;
+mod file;
 mod tunnel;
 
 use std::net::SocketAddr;
@@ -25,8 +28,10 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::admission::Arrival;
+use crate::compression::Encoders;
 use crate::config::Target;
 use crate::context::Context;
+use crate::files::Files;
 use crate::guards::{Answer, Refusal, Verdict};
 use crate::problem::Problem;
 use crate::request::RequestView;
@@ -55,12 +60,14 @@ pub enum Ended {
 /// The gateway of whichever policy is in force.
 pub struct Gateway {
     sites: Arc<Sites>,
+    files: Arc<Files>,
+    encoders: Arc<Encoders>,
 }
 
 impl Gateway {
     /// A gateway whose requests each meet the site that is current when they come.
-    pub fn new(sites: Arc<Sites>) -> Self {
-        Self { sites }
+    pub fn new(sites: Arc<Sites>, files: Arc<Files>, encoders: Arc<Encoders>) -> Self {
+        Self { sites, files, encoders }
     }
 
     /// Whether a request may come in, and on which route (index into the site's): what must be known of it first, then the
@@ -296,7 +303,19 @@ impl ProxyHttp for Gateway {
             let explanation = "the server switched protocols without being asked to";
             return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(|e| e.into_up());
         }
+        self.begin_compression(session, response, context)?;
         self.finish_header(session, response, context)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        Self::compress(body, end_of_stream, context)?;
+        Ok(None)
     }
 
     async fn fail_to_proxy(

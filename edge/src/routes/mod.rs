@@ -120,6 +120,11 @@ impl<'a> Matched<'a> {
         self.along_the_path().find_map(|route| route.read_timeout)
     }
 
+    /// Whether answers may be compressed; found likewise, and nobody's word against it means yes.
+    pub fn may_compress(&self) -> bool {
+        self.along_the_path().find_map(|route| route.compress).unwrap_or(true)
+    }
+
     /// Which other sites' pages may ask; found likewise.
     pub fn cors(&self) -> Option<&'a Cors> {
         self.along_the_path().find_map(|route| route.cors.as_ref())

@@ -79,6 +79,7 @@ fn route(path: &str, extent: Extent, hosts: Vec<usize>, methods: Vec<Method>) ->
         read_timeout: None,
         max_body_bytes: None,
         cors: None,
+        compress: None,
         headers: Vec::new(),
     }
 }

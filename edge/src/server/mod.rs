@@ -35,9 +35,11 @@ use self::handover::{Offer, Successor};
 use self::listeners::{Listeners, accept};
 use crate::acme::Acme;
 use crate::admin::Admin;
+use crate::compression::Encoders;
 use crate::config::{self, Policy};
 use crate::door::{Door, FrontDoor};
 use crate::drain::{Drain, Phase};
+use crate::files::Files;
 use crate::gateway::Gateway;
 use crate::guards::KeyStore;
 use crate::redirect::RedirectToHttps;
@@ -172,7 +174,10 @@ impl Edge {
     /// HTTPS, HTTP, admin.
     fn accept(&self, clients: &Handle, listeners: Listeners) -> [JoinHandle<std::io::Result<()>>; 3] {
         let Listeners { https, http, admin } = listeners;
-        let gateway = Gateway::new(Arc::clone(&self.sites));
+        // Both count what the whole process uses, whatever the policy.
+        let encoders = Arc::<Encoders>::default();
+        let files = Arc::new(Files::new(Arc::clone(&encoders)));
+        let gateway = Gateway::new(Arc::clone(&self.sites), files, encoders);
         let proxy = Arc::new(proxy(gateway));
         let secured = FrontDoor::secured(Arc::clone(&self.door), self.tls.server_configs(), proxy);
         let plain = FrontDoor::plain(Arc::clone(&self.door), Arc::clone(&self.redirect));

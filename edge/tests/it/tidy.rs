@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and what each may import, as `src/lib.rs` draws it.
-const ARROWS: [(&str, &[&str]); 33] = [
+const ARROWS: [(&str, &[&str]); 34] = [
     ("main", &["server", "explain", "healthcheck", "config"]),
     (
         "explain",
@@ -27,6 +27,8 @@ const ARROWS: [(&str, &[&str]); 33] = [
             "revocation_feed",
             "upstream",
             "guards",
+            "files",
+            "compression",
             "access_log",
             "metrics",
             "config",
@@ -46,6 +48,7 @@ const ARROWS: [(&str, &[&str]); 33] = [
             "guards",
             "upstream",
             "files",
+            "compression",
             "redirects",
             "response_headers",
             "headers",
@@ -67,9 +70,10 @@ const ARROWS: [(&str, &[&str]); 33] = [
     ("target", &["problem", "config"]),
     ("guards", &["client_ip", "request", "routes", "problem", "config"]),
     ("upstream", &["client_ip", "config"]),
+    ("compression", &["config"]),
     ("acme", &["config"]),
-    ("files", &["problem"]),
-    ("context", &["admission", "site", "guards", "connection", "upstream"]),
+    ("files", &["compression", "problem", "config"]),
+    ("context", &["admission", "site", "guards", "connection", "upstream", "compression"]),
     ("access_log", &["context"]),
     ("metrics", &[]),
     ("response_headers", &["routes", "config"]),

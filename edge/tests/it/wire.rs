@@ -72,6 +72,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         String::from_utf8_lossy(&std::mem::take(&mut self.early)).into_owned()
     }
 
+    /// All bytes that come until the connection ends.
+    pub(crate) async fn all(&mut self) -> Vec<u8> {
+        while self.more().await {}
+        std::mem::take(&mut self.early)
+    }
+
     /// Whether the connection has ended, and nothing came before.
     pub(crate) async fn ends(&mut self) -> bool {
         self.rest().await.is_empty()
