@@ -10,6 +10,9 @@ use crate::edge_process::Edge;
 use crate::raw_backend::{RawBackend, beside};
 use crate::wire::Wire;
 
+/// Each request has a new connection: what happens on one that is used again proves nothing.
+const CLOSING: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nOK";
+
 /// The shipped policy, but that a test may ask as often as it likes.
 async fn edge() -> Edge {
     Edge::start_with(|config| config.replace("requests = 100\n", "requests = 100000\n")).await
@@ -99,7 +102,8 @@ async fn one_client_ejects_nobody_by_what_it_sends_and_several_show_a_failing_se
     assert!(!is_ejected(&edge, 0).await && !is_ejected(&edge, 1).await);
 
     edge.backends[0].set_status(500);
-    let clients = [1, 2, 3, 4, 5, 6].map(|last| edge.client_at([127, 0, 0, last]));
+    // An odd number, so that each of them meets it.
+    let clients = [1, 2, 3, 4, 5, 6, 7].map(|last| edge.client_at([127, 0, 0, last]));
     edge.wait_until("it is ejected", async || {
         for client in &clients {
             post(&edge, client, "").await;
@@ -215,7 +219,7 @@ async fn clients_that_break_off_or_dawdle_eject_nobody() {
 
 #[tokio::test]
 async fn a_server_that_gives_up_on_slow_uploads_is_not_ejected_for_it() {
-    let backend = RawBackend::start_impatient("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK").await;
+    let backend = RawBackend::start_impatient(CLOSING).await;
     let edge = beside(&backend).await;
     let mut cut_short = 0;
     for last in (1..=6).cycle().take(40) {
