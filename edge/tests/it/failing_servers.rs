@@ -14,7 +14,12 @@ const CLOSING: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close
 
 /// The shipped policy, but that a test may ask as often as it likes.
 async fn edge() -> Edge {
-    Edge::start_with(|config| config.replace("requests = 100\n", "requests = 100000\n")).await
+    Edge::start_with(|config| {
+        config
+            .replace("requests = 100\n", "requests = 1000000\n")
+            .replace("requests = 1200\n", "requests = 1000000\n")
+    })
+    .await
 }
 
 async fn get(edge: &Edge, client: &Client, path: &str) -> StatusCode {

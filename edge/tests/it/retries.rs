@@ -1,6 +1,7 @@
 //! What is sent a second time, and what never is; and what a server gets of each request.
 
 use reqwest::StatusCode;
+use tokio::net::TcpStream;
 
 use crate::edge_process::Edge;
 use crate::raw_backend::{RawBackend, beside};
@@ -53,6 +54,8 @@ async fn a_post_that_nobody_took_goes_to_the_other_backend() {
     })
     .await;
     edge.backends[0].kill();
+    let api = edge.backends[0].api;
+    edge.wait_until("nobody listens", async || TcpStream::connect(api).await.is_err()).await;
     for _ in 0..2 {
         let post =
             edge.client().post(edge.url("/api/auth/refresh")).body("{}").send().await.expect("an answer");
