@@ -32,6 +32,7 @@ async fn a_drained_server_gets_no_new_requests_while_what_it_has_goes_on() {
     assert_eq!(get(&edge).await, StatusCode::OK);
     let slow = edge.client().get(edge.url("/api/vendors?wait_ms=1500")).send();
     let slow = tokio::spawn(slow);
+    edge.wait_until("it has both", async || edge.backends[of_socket].received().len() == 2).await;
     edge.wait_until_state(of_socket, "requests", 2).await;
 
     let (status, state) = order(&edge, "drain", &server(&edge, of_socket)).await;
