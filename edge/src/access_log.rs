@@ -4,11 +4,12 @@
 //! nobody waiting. When the buffer is full, lines are lost and counted.
 
 use std::cell::RefCell;
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 use tracing_subscriber::fmt::format::Writer;
@@ -21,12 +22,16 @@ pub const TARGET: &str = "access";
 
 /// What may wait to be written.
 const MOST_BYTES: usize = 1024 * 1024;
+/// `2026-11-25T01:35:46`
+const SECOND_LENGTH: usize = 19;
 /// Lines gather for so long: one write for many.
 const GATHER: Duration = Duration::from_millis(10);
 
 static LOG: OnceLock<Arc<Buffer>> = OnceLock::new();
 
 thread_local! {
+    /// The last second that was written, and how.
+    static SECOND: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
     /// Lines are made here, so that the buffer is held for a copy only.
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
@@ -86,10 +91,7 @@ pub fn write(context: &Context, entry: &Entry<'_>) {
         return;
     }
     let Some(log) = LOG.get() else { return };
-    let mut timestamp = String::with_capacity(32);
-    if SystemTime.format_time(&mut Writer::new(&mut timestamp)).is_err() {
-        return;
-    }
+    let timestamp = timestamp();
     let line = Line {
         timestamp: &timestamp,
         level: "INFO",
@@ -114,6 +116,27 @@ pub fn write(context: &Context, entry: &Entry<'_>) {
             log.push(bytes);
         }
     });
+}
+
+/// Now, in microseconds, as the other lines of the log have it. The date and the second are written once for all lines of
+/// that second.
+fn timestamp() -> String {
+    let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut text = String::with_capacity(32);
+    SECOND.with_borrow_mut(|(second, written)| {
+        if *second != now.as_secs() || written.is_empty() {
+            written.clear();
+            // Writing to a String doesn't fail.
+            let _ = SystemTime.format_time(&mut Writer::new(written));
+            written.truncate(SECOND_LENGTH);
+            // It looked at the clock itself, perhaps a second later.
+            let is_of_this_second = written.ends_with(&format!(":{:02}", now.as_secs() % 60));
+            *second = if is_of_this_second { now.as_secs() } else { 0 };
+        }
+        text.push_str(written);
+    });
+    let _ = write!(text, ".{:06}Z", now.subsec_micros());
+    text
 }
 
 /// Lines that wait to be written.

@@ -27,6 +27,13 @@ pub struct Served {
     pub patience: Arc<Patience>,
 }
 
+impl Served {
+    /// A request that has just come on this connection.
+    pub fn new(connection: Arc<Connection>) -> Self {
+        Self { connection, body: Arc::default(), patience: Arc::default() }
+    }
+}
+
 /// One client's connection.
 #[derive(Debug, Default)]
 pub struct Connection {

@@ -60,7 +60,7 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
         };
         stream.connection().set_request_read(false);
         stream.allow(request.bytes);
-        let served = Served { connection: Arc::clone(stream.connection()), ..Served::default() };
+        let served = Served::new(Arc::clone(stream.connection()));
         let mut session = ServerSession::new_http1(stream);
         // Between requests it is this loop that waits.
         session

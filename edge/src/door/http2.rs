@@ -58,7 +58,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
             session.shutdown_with_reason(h2::Reason::REFUSED_STREAM);
             return None;
         };
-        let served = Served { connection: Arc::clone(&self.connection), ..Served::default() };
+        let served = Served::new(Arc::clone(&self.connection));
         let request = self.app.process_new_http(session, shutdown);
         connection::serve(served, self.settings.policy.body_pace, request).await;
         None

@@ -28,6 +28,8 @@ use crate::connection::Connection;
 
 /// Read at once of a header; more than most have.
 pub(super) const READ_BYTES: usize = 2048;
+/// So much of an answer waits for what follows it, at most: a TLS record.
+const LATE_BYTES: usize = 16 * 1024;
 /// What a client still sends after its answer is thrown away for so long, and so much of it, before the connection is
 /// closed: closed at once, the answer could be lost with it (RFC 9112, section 9.6).
 const LINGER: Duration = Duration::from_secs(1);
@@ -46,6 +48,9 @@ pub(super) struct ClientStream {
 #[derive(Debug)]
 enum Protocol {
     Http1 {
+        /// What waits to be written together: a header and the body that follows it are one record, one segment, one
+        /// wake of the client.
+        late: BytesMut,
         /// What came before it was asked for.
         early: BytesMut,
         /// Bytes that belong to the request that is being served.
@@ -76,7 +81,7 @@ impl ClientStream {
         connection: Arc<Connection>,
         policy: &ConnectionPolicy,
     ) -> Self {
-        let protocol = Protocol::Http1 { early: BytesMut::new(), allowed: 0 };
+        let protocol = Protocol::Http1 { late: BytesMut::new(), early: BytesMut::new(), allowed: 0 };
         let stall = Stall::new(policy.write_pace);
         Self { transport, connection, protocol, stall, closing: Closing::No }
     }
@@ -151,7 +156,7 @@ impl AsyncRead for ClientStream {
                 }
                 read
             }
-            Protocol::Http1 { early, allowed } => {
+            Protocol::Http1 { early, allowed, .. } => {
                 if connection.is_tunnel() {
                     *allowed = u64::MAX;
                 } else if connection.is_request_read() {
@@ -226,6 +231,13 @@ fn poll_early(transport: &mut Transport, early: &mut BytesMut, cx: &mut Context<
 impl AsyncWrite for ClientStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         let Self { transport, protocol, stall, .. } = self.get_mut();
+        if let Protocol::Http1 { late, .. } = protocol {
+            if late.len() + bytes.len() <= LATE_BYTES {
+                late.extend_from_slice(bytes);
+                return Poll::Ready(Ok(bytes.len()));
+            }
+            ready!(write_late(transport, late, stall, cx))?;
+        }
         let written = stall.watch(cx, |cx| Pin::new(transport).poll_write(cx, bytes));
         if let Poll::Ready(Ok(written)) = &written {
             note_written(protocol, stall, *written);
@@ -238,6 +250,10 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bytes: &[std::io::IoSlice<'_>],
     ) -> Poll<Result<usize>> {
+        if matches!(self.protocol, Protocol::Http1 { .. }) {
+            let part = bytes.iter().find(|part| !part.is_empty()).map_or(&[][..], |part| part);
+            return self.poll_write(cx, part);
+        }
         let Self { transport, protocol, stall, .. } = self.get_mut();
         let written = stall.watch(cx, |cx| Pin::new(transport).poll_write_vectored(cx, bytes));
         if let Poll::Ready(Ok(written)) = &written {
@@ -251,7 +267,10 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let Self { transport, stall, .. } = self.get_mut();
+        let Self { transport, protocol, stall, .. } = self.get_mut();
+        if let Protocol::Http1 { late, .. } = protocol {
+            ready!(write_late(transport, late, stall, cx))?;
+        }
         let flushed = stall.watch(cx, |cx| Pin::new(transport).poll_flush(cx));
         if flushed.is_ready() {
             stall.end();
@@ -262,13 +281,16 @@ impl AsyncWrite for ClientStream {
     /// Says goodbye, then hears the client out: closed while it is still sending, the connection would be reset, and the
     /// answer lost with it.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let Self { transport, protocol, closing, .. } = self.get_mut();
+        let Self { transport, protocol, closing, stall, .. } = self.get_mut();
         loop {
             match closing {
                 Closing::No => *closing = Closing::Goodbye(Box::pin(sleep(LINGER))),
                 Closing::Goodbye(due) => {
                     if due.as_mut().poll(cx).is_ready() {
                         return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+                    }
+                    if let Protocol::Http1 { late, .. } = &mut *protocol {
+                        ready!(write_late(transport, late, stall, cx))?;
                     }
                     ready!(Pin::new(&mut *transport).poll_shutdown(cx))?;
                     if matches!(protocol, Protocol::Http2 { .. }) {
@@ -288,6 +310,26 @@ impl AsyncWrite for ClientStream {
             }
         }
     }
+}
+
+/// Writes what waits.
+fn write_late(
+    transport: &mut Transport,
+    late: &mut BytesMut,
+    stall: &mut Stall,
+    cx: &mut Context<'_>,
+) -> Poll<Result<()>> {
+    while !late.is_empty() {
+        let written = ready!(stall.watch(cx, |cx| Pin::new(&mut *transport).poll_write(cx, late)))?;
+        if written == 0 {
+            return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+        }
+        stall.progress(written);
+        late.advance(written);
+    }
+    // A connection that waits keeps no memory of what it once took.
+    *late = BytesMut::new();
+    Poll::Ready(Ok(()))
 }
 
 fn note_written(protocol: &mut Protocol, stall: &mut Stall, bytes: usize) {

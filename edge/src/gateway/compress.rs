@@ -1,7 +1,5 @@
 //! Answers of upstreams, compressed where the policy and the client want it.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use pingora::http::ResponseHeader;
@@ -23,8 +21,7 @@ impl Gateway {
     ) -> Result<()> {
         // A try on another server begins anew.
         context.encoder = None;
-        let site = Arc::clone(&context.site);
-        let Some(policy) = &site.policy.compression else { return Ok(()) };
+        let Some(policy) = &context.site.policy.compression else { return Ok(()) };
         if !matched(session, context).is_some_and(|matched| matched.may_compress()) {
             return Ok(());
         }
