@@ -6,11 +6,10 @@
 //!                     └─ SIGTERM, SIGINT: drain, leave
 //! ```
 //!
-//! Clients have a thread a core, each with a runtime of its own; what looks after the edge (checks, keys, certificates, the
-//! admin port) has another, so that it is heard however many clients there are.
+//! Two runtimes: clients have one thread a core; what looks after the edge (checks, keys, certificates, the admin port)
+//! has its own, so that it is heard however many clients there are.
 
 mod background;
-mod clients;
 mod handover;
 mod listeners;
 mod reload;
@@ -32,7 +31,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use self::background::Background;
-use self::clients::Clients;
 use self::handover::{Offer, Successor};
 use self::listeners::{Listeners, accept};
 use crate::acme::Acme;
@@ -92,8 +90,8 @@ enum End {
 /// sockets are those of the edge that runs already.
 pub fn run(file: &Path, takes_over: bool) -> anyhow::Result<()> {
     let policy = Arc::new(config::load(file)?);
-    let clients = Clients::start()?;
-    let upkeep = upkeep_runtime()?;
+    let clients = runtime("clients", std::thread::available_parallelism().map_or(2, std::num::NonZero::get))?;
+    let upkeep = runtime("upkeep", 1)?;
     let log = access_log::open().context("no thread for the access log")?;
     let ended = upkeep.block_on(async {
         // Binding asks for a runtime; what it fails with is told before anything else begins.
@@ -108,16 +106,16 @@ pub fn run(file: &Path, takes_over: bool) -> anyhow::Result<()> {
             }
             false => (None, Listeners::bind(&policy.listen)?),
         };
-        Edge::open(file, policy)?.serve(clients.handles(), listeners, successor).await
+        Edge::open(file, policy)?.serve(clients.handle(), listeners, successor).await
     });
-    drop(clients);
+    clients.shutdown_background();
     upkeep.shutdown_background();
     log.finish();
     ended
 }
 
-fn upkeep_runtime() -> anyhow::Result<Runtime> {
-    let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("upkeep").enable_all().build();
+fn runtime(name: &str, threads: usize) -> anyhow::Result<Runtime> {
+    let runtime = Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build();
     runtime.context("no runtime")
 }
 
@@ -151,7 +149,7 @@ impl Edge {
 
     async fn serve(
         self,
-        clients: &[Handle],
+        clients: &Handle,
         listeners: Listeners,
         successor: Option<Successor>,
     ) -> anyhow::Result<()> {
@@ -160,26 +158,22 @@ impl Edge {
             // Not to turn away whoever comes with a token.
             let _ = timeout(KEYS_PATIENCE, self.shared.keys.wait_until_read()).await;
         }
-        let mut accepting = self.accept(clients, &listeners)?;
+        let accepting = self.accept(clients, listeners.try_clone()?);
         if let Some(successor) = successor {
             successor.serves().context("the old edge is gone before it was told to go")?;
         }
         tracing::info!(pid = std::process::id(), "the edge serves");
         let end = self.until_end(listeners).await?;
-        // The admin port answers to the end, unless another has it now.
-        let admin = accepting.pop().filter(|_| end == End::Stopped);
-        accepting.iter().for_each(JoinHandle::abort);
+        for listener in &accepting[..if end == End::Succeeded { 3 } else { 2 }] {
+            listener.abort();
+        }
         self.leave(end).await;
-        drop(admin);
         Ok(())
     }
 
-    /// Accepts on each thread of the clients, and, last, on the admin port.
-    fn accept(
-        &self,
-        clients: &[Handle],
-        listeners: &Listeners,
-    ) -> anyhow::Result<Vec<JoinHandle<std::io::Result<()>>>> {
+    /// HTTPS, HTTP, admin.
+    fn accept(&self, clients: &Handle, listeners: Listeners) -> [JoinHandle<std::io::Result<()>>; 3] {
+        let Listeners { https, http, admin } = listeners;
         // Both count what the whole process uses, whatever the policy.
         let encoders = Arc::<Encoders>::default();
         let files = Arc::new(Files::new(Arc::clone(&encoders)));
@@ -187,20 +181,15 @@ impl Edge {
         let proxy = Arc::new(proxy(gateway));
         let secured = FrontDoor::secured(Arc::clone(&self.door), self.tls.server_configs(), proxy);
         let plain = FrontDoor::plain(Arc::clone(&self.door), Arc::clone(&self.redirect));
-        let mut accepting = Vec::new();
-        for thread in clients {
-            let Listeners { https, http, .. } = listeners.try_clone()?;
-            let (secured, plain) = (Arc::clone(&secured), Arc::clone(&plain));
-            accepting.push(thread.spawn(accept(https, move |socket, peer| secured.take_in(socket, peer))));
-            accepting.push(thread.spawn(accept(http, move |socket, peer| plain.take_in(socket, peer))));
-        }
         // Places and a life of its own: it answers in a full house, and to the end.
         let own_door = Door::of_admin(&self.policy);
         let app = Admin::new(self.prometheus.clone(), Arc::clone(&self.pools), Arc::clone(&self.drain));
         let for_admin = FrontDoor::plain(own_door, Arc::new(app));
-        let admin = listeners.try_clone()?.admin;
-        accepting.push(tokio::spawn(accept(admin, move |socket, peer| for_admin.take_in(socket, peer))));
-        Ok(accepting)
+        [
+            clients.spawn(accept(https, move |socket, peer| secured.take_in(socket, peer))),
+            clients.spawn(accept(http, move |socket, peer| plain.take_in(socket, peer))),
+            tokio::spawn(accept(admin, move |socket, peer| for_admin.take_in(socket, peer))),
+        ]
     }
 
     /// Reloads whenever it is told to.
