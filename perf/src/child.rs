@@ -53,8 +53,8 @@ impl Drop for Owned {
     }
 }
 
-/// One that has ended gets none.
-fn signal(pid: u32, signal: Signal) {
+/// Sends a signal; a process that has ended gets none.
+pub(crate) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);
     }
