@@ -54,9 +54,10 @@ pub(super) async fn carry_out(
             let port = ground.servers[server].api;
             ground.servers[server].kill()?;
             sleep(DEAD).await;
-            ground.servers[server].start_again().await?;
+            let until = Instant::now();
+            ground.servers[server].start_again()?;
             edge.wait_until_usable(port).await?;
-            Expected { told_from: None, dead: Some(server) }
+            Expected { told_from: None, dead: Some((server, until)) }
         }
         Disruption::Hang => {
             ground.servers[server].stop();

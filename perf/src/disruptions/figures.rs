@@ -55,8 +55,19 @@ impl Gets {
 pub(super) struct Expected {
     /// From when on they may be closed with code 1012.
     pub(super) told_from: Option<Instant>,
-    /// The server that died: its own can't survive.
-    pub(super) dead: Option<usize>,
+    /// The server that died, and when it was started again: until then its own can't survive.
+    pub(super) dead: Option<(usize, Instant)>,
+}
+
+impl Expected {
+    fn is_told(&self, end: &SocketEnd) -> bool {
+        end.how == How::Closed(RESTART) && self.told_from.is_some_and(|from| end.at >= from)
+    }
+
+    fn is_orphaned(&self, end: &SocketEnd) -> bool {
+        let is_dead = self.dead.is_some_and(|(server, until)| end.server == Some(server) && end.at < until);
+        is_dead && matches!(end.how, How::Closed(_) | How::Broken | How::Silent)
+    }
 }
 
 /// WebSockets of a while.
@@ -78,21 +89,14 @@ impl Sockets {
     pub(super) fn of(open: usize, ends: &[SocketEnd], expected: Expected) -> Self {
         let mut sockets = Self { open, ..Self::default() };
         for end in ends {
-            let is_told = end.how == How::Closed(RESTART);
-            match &end.how {
-                How::Left => sockets.left += 1,
-                How::Closed(RESTART) if expected.told_from.is_some_and(|from| end.at >= from) => {
-                    sockets.told += 1
-                }
-                How::Closed(_) | How::Broken | How::Silent
-                    if end.server.is_some() && end.server == expected.dead =>
-                {
-                    sockets.orphaned += 1;
-                }
-                how => {
-                    let early = if is_told { ", too early" } else { "" };
-                    *sockets.dropped.entry(format!("{how}{early}")).or_default() += 1;
-                }
+            if end.how == How::Left {
+                sockets.left += 1;
+            } else if expected.is_told(end) {
+                sockets.told += 1;
+            } else if expected.is_orphaned(end) {
+                sockets.orphaned += 1;
+            } else {
+                *sockets.dropped.entry(end.how.to_string()).or_default() += 1;
             }
         }
         sockets
@@ -140,10 +144,16 @@ mod tests {
             [end(11, 0, How::Closed(RESTART)), end(5, 0, How::Closed(RESTART)), end(11, 0, How::Broken)];
         let sockets = Sockets::of(3, &ends, Expected { told_from, dead: None });
         assert_eq!((sockets.told, sockets.drops()), (1, 2));
-        assert_eq!(sockets.dropped["closed 1012, too early"], 1);
-        let ends =
-            [end(1, 1, How::Broken), end(1, 0, How::Broken), end(1, 1, How::Wrong), end(1, 0, How::Left)];
-        let sockets = Sockets::of(3, &ends, Expected { told_from: None, dead: Some(1) });
-        assert_eq!((sockets.orphaned, sockets.drops(), sockets.left), (1, 2, 1));
+        assert_eq!(sockets.dropped["closed 1012"], 1);
+        let dead = Some((1, now + Duration::from_secs(2)));
+        let ends = [
+            end(1, 1, How::Broken),
+            end(1, 0, How::Broken),
+            end(1, 1, How::Wrong),
+            end(3, 1, How::Broken),
+            end(1, 0, How::Left),
+        ];
+        let sockets = Sockets::of(3, &ends, Expected { told_from: None, dead });
+        assert_eq!((sockets.orphaned, sockets.drops(), sockets.left), (1, 3, 1));
     }
 }

@@ -19,6 +19,8 @@ use crate::disruptions::upstream::Upstream;
 
 /// Below those that the system gives to connections: else one of them may sit on a port that a server is to come back to.
 const PORTS: Range<u16> = 18_000..32_000;
+/// From the ports of one process to those of the next.
+const STRIDE: u32 = 97;
 /// How many servers are behind the edge.
 pub(super) const SERVERS: usize = 2;
 
@@ -34,7 +36,7 @@ pub(super) struct Ground {
 
 impl Ground {
     /// Prepares the folder and starts the servers.
-    pub(super) async fn prepare() -> anyhow::Result<Self> {
+    pub(super) fn prepare() -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("disruptions-").tempdir()?;
         let mut ports = free_ports(3 + 2 * SERVERS)?.into_iter();
         let mut next = || ports.next().context("a free port");
@@ -47,7 +49,7 @@ impl Ground {
         let ca = certificate_authority(&at("ca.pem"))?;
         let mut servers = Vec::new();
         for number in 0..SERVERS {
-            servers.push(Upstream::start(number, [next()?, next()?], &at("jwks.json")).await?);
+            servers.push(Upstream::start(number, [next()?, next()?], &at("jwks.json"))?);
         }
         let ground = Self { servers, ports: own, ca, folder };
         ground.renew_certificate()?;
@@ -107,9 +109,10 @@ fn jwks() -> anyhow::Result<String> {
     Ok(jwks_document(&[PublicKey::ed25519("key-1", URL_SAFE_NO_PAD.encode(key.as_bytes()))]))
 }
 
-/// Held at the same time, so that they differ. The search begins somewhere else in each process.
+/// Held at the same time, so that they differ. The search begins far away from that of a process that was started just
+/// before or after this one.
 fn free_ports(number: usize) -> anyhow::Result<Vec<u16>> {
-    let own = u16::try_from(std::process::id() % u32::from(PORTS.end - PORTS.start))?;
+    let own = u16::try_from(std::process::id().wrapping_mul(STRIDE) % u32::from(PORTS.end - PORTS.start))?;
     let order = (PORTS.start + own..PORTS.end).chain(PORTS.start..PORTS.start + own);
     let free = order.filter_map(|port| Some((port, TcpListener::bind(("127.0.0.1", port)).ok()?)));
     let (ports, held): (Vec<u16>, Vec<TcpListener>) = free.take(number).unzip();

@@ -72,17 +72,23 @@ fn until_told_to_stop<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyho
 async fn disrupt(arguments: &Arguments) -> anyhow::Result<Report> {
     let (rate, sockets) = (arguments.edge.rate, arguments.edge.sockets);
     let mut scene = Scene::set(&arguments.edge, None).await?;
+    sleep(arguments.warm_up()).await;
     let mut report = Report { rate, sockets, ..Report::default() };
     for &disruption in arguments.disruptions() {
         for run in 1..=arguments.runs {
-            match scene.run(disruption, run, arguments).await? {
-                Ok(run) => {
+            match scene.run(disruption, run, arguments).await {
+                Ok(Ok(run)) => {
                     terminal::complain(&format!("{} {}: done", disruption.name(), run.run));
                     report.runs.push(run);
                 }
-                Err(reason) => {
+                Ok(Err(reason)) => {
                     report.skipped.push(Skipped { disruption, reason });
                     break;
+                }
+                // What was measured is told all the same.
+                Err(error) => {
+                    report.ended_by = Some(format!("{} {run}: {error:#}", disruption.name()));
+                    return Ok(report);
                 }
             }
         }
@@ -102,7 +108,7 @@ struct Scene {
 impl Scene {
     /// Starts all of it; returns once all WebSockets are open.
     async fn set(arguments: &EdgeArguments, socket_life: Option<Duration>) -> anyhow::Result<Self> {
-        let ground = Ground::prepare().await?;
+        let ground = Ground::prepare()?;
         let edge = Edge::start(arguments, &ground).await?;
         let amount = Amount {
             rate: arguments.rate,

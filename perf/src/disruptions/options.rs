@@ -64,6 +64,10 @@ pub(crate) struct Arguments {
     /// How often each.
     #[arg(long, value_name = "NUMBER", default_value_t = 3)]
     pub(super) runs: u16,
+    /// Load before the first. Longer than the shipped limits' minute: what an edge remembers of clients is to be as much as
+    /// it will ever be.
+    #[arg(long, value_name = "NUMBER", default_value_t = 75)]
+    pub(super) warm_up_seconds: u16,
     /// Load without a disruption before each: what latency is compared to.
     #[arg(long, value_name = "NUMBER", default_value_t = 5)]
     pub(super) settle_seconds: u16,
@@ -72,6 +76,10 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(super) fn disruptions(&self) -> &[Disruption] {
         if self.only.is_empty() { Disruption::value_variants() } else { &self.only }
+    }
+
+    pub(super) fn warm_up(&self) -> Duration {
+        Duration::from_secs(self.warm_up_seconds.into())
     }
 
     pub(super) fn settle(&self) -> Duration {

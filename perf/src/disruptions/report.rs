@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use serde::Serialize;
 
 use crate::disruptions::figures::{Gets, Sockets};
@@ -48,6 +48,8 @@ pub(super) struct Report {
     pub(super) sockets: usize,
     pub(super) runs: Vec<Run>,
     pub(super) skipped: Vec<Skipped>,
+    /// Why it ended before its time: what comes after the last run is missing.
+    pub(super) ended_by: Option<String>,
 }
 
 /// Prints it; an error where a GET failed or a WebSocket was dropped.
@@ -76,6 +78,9 @@ pub(super) fn print(report: &Report, arguments: &Arguments) -> anyhow::Result<()
         for Skipped { disruption, reason } in &report.skipped {
             terminal::say(&format!("{}: skipped: {reason}", disruption.name()));
         }
+    }
+    if let Some(error) = &report.ended_by {
+        bail!("{error}");
     }
     let failures: u64 = report.runs.iter().map(Run::failures).sum();
     let drops: u64 = report.runs.iter().map(Run::drops).sum();

@@ -2,10 +2,10 @@
 //! stopped and started again at the same ports.
 
 use std::convert::Infallible;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 use std::{env, fs};
 
 use anyhow::{Context, ensure};
@@ -20,9 +20,8 @@ use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, on};
 use hyper_util::rt::TokioIo;
 use rustix::process::Signal;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::Builder;
-use tokio::time::{Instant, sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -31,14 +30,14 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use crate::child::{Owned, signal};
 use crate::disruptions::ground::tied;
 use crate::disruptions::load::small_buffers;
-use crate::open_files;
+use crate::{open_files, terminal};
 
 /// Where its WebSocket is.
 pub(super) const SOCKET: &str = "/api/chat/ws";
 /// The public keys of tokens.
 const JWKS: &str = "/.well-known/jwks.json";
-/// How long it may take until it listens.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// What it says once it listens.
+const READY: &str = "ready";
 
 /// What `disruption-upstream` is told.
 #[derive(Debug, clap::Args)]
@@ -69,31 +68,26 @@ pub(super) struct Upstream {
 
 impl Upstream {
     /// Starts number `number` and waits until it listens.
-    pub(super) async fn start(
-        number: usize,
-        [api, management]: [u16; 2],
-        jwks: &Path,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn start(number: usize, [api, management]: [u16; 2], jwks: &Path) -> anyhow::Result<Self> {
         let mut upstream = Self { number, api, management, jwks: jwks.to_owned(), process: None };
-        upstream.start_again().await?;
+        upstream.start_again()?;
         Ok(upstream)
     }
 
     /// Starts it at the same ports after it was killed.
-    pub(super) async fn start_again(&mut self) -> anyhow::Result<()> {
+    pub(super) fn start_again(&mut self) -> anyhow::Result<()> {
         let mut command = tied(&env::current_exe()?, "KILL");
         command.arg("disruption-upstream").arg("--jwks").arg(&self.jwks);
         for (name, value) in [("--api", self.api), ("--management", self.management)] {
             command.arg(name).arg(value.to_string());
         }
-        command.arg("--number").arg(self.number.to_string()).stdin(Stdio::null()).stdout(Stdio::null());
+        command.arg("--number").arg(self.number.to_string()).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut process = Owned::start(&mut command)?;
-        let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.management)).await.is_err() {
-            ensure!(process.runs(), "server {} ends at once", self.number);
-            ensure!(began.elapsed() < PATIENCE, "server {} doesn't listen", self.number);
-            sleep(Duration::from_millis(10)).await;
-        }
+        let output = process.child().stdout.take().context("a server has no output")?;
+        // Its word, as somebody else may listen there already; none if it ends.
+        let mut word = String::new();
+        BufReader::new(output).read_line(&mut word)?;
+        ensure!(word.trim() == READY, "server {} doesn't listen", self.number);
         self.process = Some(process);
         Ok(())
     }
@@ -140,6 +134,7 @@ pub(crate) fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         // The edge asks the second one whether the first is ready.
         let api = TcpListener::bind(("127.0.0.1", arguments.api)).await?;
         let management = TcpListener::bind(("127.0.0.1", arguments.management)).await?;
+        terminal::say(READY);
         tokio::join!(listen(api, &site), listen(management, &site));
         Ok(())
     })
