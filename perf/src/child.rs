@@ -1,5 +1,6 @@
 //! A process that was started here, and that ends with what started it.
 
+use std::path::Path;
 use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -51,6 +52,14 @@ impl Drop for Owned {
             let _ = self.0.wait();
         }
     }
+}
+
+/// A program that ends with this one, even if this one is killed. The tool becomes the program.
+pub(crate) fn tied(program: &Path, signal: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    // Tied to the thread that starts it, which is the main one.
+    command.args(["--pdeathsig", signal]).arg(program);
+    command
 }
 
 /// Sends a signal; a process that has ended gets none.

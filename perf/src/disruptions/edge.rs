@@ -10,10 +10,10 @@ use anyhow::{Context, bail, ensure};
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
-use crate::child::{Owned, signal};
+use crate::child::{Owned, signal, tied};
 use crate::disruptions::admin::Admin;
 use crate::disruptions::configuration::{Places, configuration};
-use crate::disruptions::ground::{Ground, tied};
+use crate::disruptions::ground::Ground;
 use crate::disruptions::load::Door;
 use crate::disruptions::options::EdgeArguments;
 

@@ -3,7 +3,6 @@
 use std::net::TcpListener;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::{fs, mem};
 
 use access_token::{PublicKey, jwks_document};
@@ -77,14 +76,6 @@ impl Ground {
         }
         Ok(certificate.der().to_vec())
     }
-}
-
-/// A program that ends with this one, even if this one is killed. The tool becomes the program.
-pub(super) fn tied(program: &Path, signal: &str) -> Command {
-    let mut command = Command::new("setpriv");
-    // Tied to the thread that starts it, which is the main one.
-    command.args(["--pdeathsig", signal]).arg(program);
-    command
 }
 
 /// Some kB, as a page has.

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use serde::Serialize;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::disruptions::Scene;
 use crate::disruptions::figures::{Expected, Gets, Sockets};
 use crate::disruptions::options::SoakArguments;
 use crate::disruptions::report::list;
+use crate::disruptions::scene::Scene;
 use crate::statistics::percentile;
 use crate::{process, table, terminal};
 
@@ -58,14 +58,31 @@ pub(super) struct Soak {
     /// WebSockets whose clients left and came back.
     left: u64,
     dropped: BTreeMap<String, u64>,
+    /// Why it ended before its time.
+    ended_by: Option<String>,
 }
 
 pub(super) async fn soak(arguments: &SoakArguments) -> anyhow::Result<Soak> {
     let mut scene = Scene::set(&arguments.edge, Some(SOCKET_LIFE)).await?;
     let mut soak = Soak::new(arguments);
-    sleep_until(Instant::now() + WARM_UP).await;
+    sleep(WARM_UP).await;
     soak.add(&scene, Instant::now());
     let mut memory = Vec::new();
+    // What was measured is told all the same.
+    soak.ended_by =
+        watch(arguments, &mut scene, &mut soak, &mut memory).await.err().map(|error| format!("{error:#}"));
+    let mib = |of: fn(&Memory) -> u64| course(&memory.iter().map(of).collect::<Vec<_>>());
+    soak.pss_mib = mib(|memory| memory.proportional);
+    soak.rss_mib = mib(|memory| memory.resident);
+    Ok(soak)
+}
+
+async fn watch(
+    arguments: &SoakArguments,
+    scene: &mut Scene,
+    soak: &mut Soak,
+    memory: &mut Vec<Memory>,
+) -> anyhow::Result<()> {
     let began = Instant::now();
     for second in 0..u64::from(arguments.minutes) * 60 {
         let due = began + Duration::from_secs(second);
@@ -79,15 +96,15 @@ pub(super) async fn soak(arguments: &SoakArguments) -> anyhow::Result<Soak> {
             soak.reloads += 1;
         }
         if second % RELOAD == 0 {
-            soak.add(&scene, due);
+            soak.add(scene, due);
         }
     }
-    sleep_until(Instant::now() + arguments.edge.timeout()).await;
-    soak.add(&scene, Instant::now());
-    let mib = |of: fn(&Memory) -> u64| course(&memory.iter().map(of).collect::<Vec<_>>());
-    soak.pss_mib = mib(|memory| memory.proportional);
-    soak.rss_mib = mib(|memory| memory.resident);
-    Ok(soak)
+    let until = Instant::now();
+    while !scene.load.record.is_settled(until) {
+        sleep(Duration::from_millis(50)).await;
+    }
+    soak.add(scene, until);
+    Ok(())
 }
 
 impl Soak {
@@ -106,6 +123,7 @@ impl Soak {
             max_ms: None,
             left: 0,
             dropped: BTreeMap::new(),
+            ended_by: None,
         }
     }
 
@@ -176,6 +194,9 @@ pub(super) fn print(soak: &Soak, arguments: &SoakArguments) -> anyhow::Result<()
             soak.dropped.values().sum::<u64>(),
         ));
         list(&soak.failed).chain(list(&soak.dropped)).for_each(|line| terminal::say(&line));
+    }
+    if let Some(error) = &soak.ended_by {
+        bail!("{error}");
     }
     let (failed, dropped) = (soak.failed.values().sum::<u64>(), soak.dropped.values().sum::<u64>());
     ensure!(failed + dropped == 0, "{failed} GETs failed, {dropped} WebSockets were dropped");

@@ -27,13 +27,10 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::child::{Owned, signal};
-use crate::disruptions::ground::tied;
-use crate::disruptions::load::small_buffers;
+use crate::child::{Owned, signal, tied};
+use crate::disruptions::load::{SOCKET, small_buffers};
 use crate::{open_files, terminal};
 
-/// Where its WebSocket is.
-pub(super) const SOCKET: &str = "/api/chat/ws";
 /// The public keys of tokens.
 const JWKS: &str = "/.well-known/jwks.json";
 /// What it says once it listens.

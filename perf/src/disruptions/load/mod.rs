@@ -16,7 +16,7 @@ pub(super) use client::Door;
 #[cfg(test)]
 pub(super) use record::Failure;
 pub(super) use record::{How, Record, Sample, SocketEnd};
-pub(super) use sockets::small_buffers;
+pub(super) use sockets::{SOCKET, small_buffers};
 
 /// How much of it.
 #[derive(Clone, Copy, Debug)]

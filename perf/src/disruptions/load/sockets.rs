@@ -19,9 +19,10 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::client::{Door, Protocol};
 use super::record::{How, Record, SocketEnd};
-use crate::disruptions::upstream::SOCKET;
 use crate::target::source;
 
+/// Where they are asked for.
+pub(in crate::disruptions) const SOCKET: &str = "/api/chat/ws";
 /// At once on their way in.
 const MOST_OPENING: usize = 32;
 const OPENING_PATIENCE: Duration = Duration::from_secs(15);
