@@ -1,5 +1,6 @@
 //! A process that was started here, and that ends with what started it.
 
+use std::path::Path;
 use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -53,8 +54,16 @@ impl Drop for Owned {
     }
 }
 
-/// One that has ended gets none.
-fn signal(pid: u32, signal: Signal) {
+/// A program that ends with this one, even if this one is killed. The tool becomes the program.
+pub(crate) fn tied(program: &Path, signal: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    // Tied to the thread that starts it, which is the main one.
+    command.args(["--pdeathsig", signal]).arg(program);
+    command
+}
+
+/// Sends a signal; a process that has ended gets none.
+pub(crate) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);
     }

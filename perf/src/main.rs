@@ -1,11 +1,12 @@
 //! Measurements against a stack that runs already, `perf floods` and `perf handshakes`, of gateways that it starts itself,
-//! `perf race`, and within this process, `perf policy`.
+//! `perf race`, `perf disruptions` and `perf soak`, and within this process, `perf policy`.
 //!
-//! `main → {floods, handshakes, policy, race} → {h2, http1, connection → target, child → process, stack, token, open_files,
+//! `main → {disruptions, floods, handshakes, policy, race} → {h2, http1, connection → target, child → process, stack, token, open_files,
 //! statistics, table, terminal}`
 
 mod child;
 mod connection;
+mod disruptions;
 mod floods;
 mod h2;
 mod handshakes;
@@ -35,6 +36,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// What clients notice while an operator or fate does something to an edge that runs.
+    Disruptions(disruptions::Arguments),
+    /// A server behind the edge that is disrupted.
+    #[command(hide = true)]
+    DisruptionUpstream(disruptions::UpstreamArguments),
     /// What well-behaved clients notice, and what the edge spends, while others attack it.
     Floods(floods::Arguments),
     /// TLS 1.3 handshakes a second and their CPU, full and resumed, of several servers in turns.
@@ -46,15 +52,20 @@ enum Command {
     /// The servers behind the gateways of a race, which it starts itself.
     #[command(hide = true)]
     RaceUpstreams(race::UpstreamArguments),
+    /// Memory of an edge, and what fails, under the same load for a long time.
+    Soak(disruptions::SoakArguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Disruptions(arguments) => disruptions::run(&arguments),
+        Command::DisruptionUpstream(arguments) => disruptions::serve_upstream(&arguments),
         Command::Floods(arguments) => floods::run(&arguments),
         Command::Handshakes(arguments) => handshakes::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Race(arguments) => race::run(&arguments),
         Command::RaceUpstreams(arguments) => race::serve_upstreams(&arguments),
+        Command::Soak(arguments) => disruptions::soak(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
