@@ -16,7 +16,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Duration, Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::{FORWARDED_FOR, Gateway, REQUEST_ID, exchange, pool_of};
 use crate::context::Context;
@@ -29,6 +29,8 @@ use crate::websocket::{Budget, CLOSE, FrameBoundary, is_agreed, is_hop_by_hop};
 const READ_BYTES: usize = 8 * 1024;
 /// A server's header.
 const MOST_HEADER_BYTES: usize = 32 * 1024;
+/// All of them together would come back together.
+const SPREAD: Duration = Duration::from_millis(1500);
 /// What a client has to answer a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -195,7 +197,10 @@ async fn pass(
 ) -> Result<()> {
     let idle = pool_of(&context.site, context.route)?.upstream().websocket_idle;
     let drain = std::sync::Arc::clone(context.served.connection.drain());
-    let mut must_go = std::pin::pin!(drain.reached(Phase::ClosingTunnels));
+    let mut must_go = std::pin::pin!(async move {
+        drain.reached(Phase::ClosingTunnels).await;
+        sleep(SPREAD.mul_f64(rand::random())).await;
+    });
     let mut budget = Budget::new(context.site.policy.connections.websocket_bytes_per_second);
     let mut boundary = FrameBoundary::default();
     let (mut to_server, mut from_server) = (Bytes::new(), early);

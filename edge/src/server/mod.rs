@@ -58,8 +58,8 @@ const KEYS_PATIENCE: Duration = Duration::from_secs(5);
 /// with an answer meanwhile. When nobody comes after us, new connections are refused anyway.
 const LINGER: Duration = Duration::from_secs(2);
 const SHORT_LINGER: Duration = Duration::from_millis(300);
-/// What WebSockets have to answer a goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// So long before the end WebSockets are told to go: one after the other, and each may answer.
+const GOODBYES: Duration = Duration::from_secs(4);
 
 /// A running edge.
 struct Edge {
@@ -242,7 +242,7 @@ impl Edge {
             self.drain.advance(Phase::ClosingIdle);
             // Who stays on would have nobody to come back to sooner.
             if end == End::Succeeded {
-                sleep_until(due.checked_sub(GOODBYE).unwrap_or(due)).await;
+                sleep_until(due.checked_sub(GOODBYES.min(patience / 2)).unwrap_or(due)).await;
             }
             self.drain.advance(Phase::ClosingTunnels);
             sleep_until(due).await;

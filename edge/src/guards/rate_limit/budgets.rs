@@ -7,6 +7,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -158,14 +159,37 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 /// Time since the limiter began; it doesn't step, whatever becomes of the wall clock.
+///
+/// A limiter takes the time at which it is made for its zero, and counts budgets from there. Budgets outlive limiters, so
+/// that every limiter must have the same zero: until [`SinceStart::run`] is called, the time is that.
 #[derive(Clone, Debug)]
-pub(super) struct SinceStart(pub(super) std::time::Instant);
+pub(super) struct SinceStart {
+    start: std::time::Instant,
+    is_running: Arc<AtomicBool>,
+}
+
+impl SinceStart {
+    /// A clock that stands at zero; it began at `start`.
+    pub(super) fn standing(start: std::time::Instant) -> Self {
+        Self { start, is_running: Arc::default() }
+    }
+
+    /// The same clock, standing at zero once more.
+    pub(super) fn again(&self) -> Self {
+        Self::standing(self.start)
+    }
+
+    /// From now on it goes.
+    pub(super) fn run(&self) {
+        self.is_running.store(true, Ordering::Release);
+    }
+}
 
 impl Clock for SinceStart {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
-        self.0.elapsed()
+        if self.is_running.load(Ordering::Acquire) { self.start.elapsed() } else { Duration::ZERO }
     }
 }
 
@@ -178,7 +202,7 @@ pub(super) fn seconds_until(instant: Duration, now: Duration) -> u64 {
 mod tests {
     use std::collections::HashMap;
     use std::num::NonZeroU32;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
 
     use governor::middleware::NoOpMiddleware;
     use governor::{Quota, RateLimiter};

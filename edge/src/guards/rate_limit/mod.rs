@@ -93,7 +93,14 @@ impl RateLimits {
     /// Budgets for these limits: those that `previous` has under the same name for the same kind of client, as spent as
     /// they are, whatever the numbers are now; else fresh ones.
     pub fn new(limits: &[Limit], previous: Option<&Self>) -> Arc<Self> {
-        let clock = previous.map_or_else(|| SinceStart(Instant::now()), |previous| previous.clock.clone());
+        let clock = match previous {
+            Some(previous) => previous.clock.again(),
+            None => SinceStart::standing(Instant::now()),
+        };
+        Self::with_clock(limits, previous, clock)
+    }
+
+    fn with_clock(limits: &[Limit], previous: Option<&Self>, clock: SinceStart) -> Arc<Self> {
         let hasher = previous.map_or_else(RandomState::new, |previous| previous.hasher.clone());
         let limits = limits
             .iter()
@@ -108,6 +115,7 @@ impl RateLimits {
                 LimitState { limit: limit.clone(), budgets, limiter }
             })
             .collect();
+        clock.run();
         Arc::new(Self { limits, hasher, clock })
     }
 
@@ -263,6 +271,19 @@ mod tests {
         assert!(wider.charge(0, 2).is_ok());
         let renamed = Limit { name: "y".into(), ..limit(10) };
         assert!(RateLimits::new(&[renamed], Some(&wider)).charge(0, 1).is_ok(), "another limit");
+    }
+
+    /// Budgets are counted from the first limiter's beginning, whichever limiter charges them.
+    #[test]
+    fn a_policy_that_is_read_again_after_hours_takes_nobody_for_a_spender() {
+        let start = Instant::now().checked_sub(Duration::from_secs(7200)).expect("an instant");
+        let before = RateLimits::with_clock(&[limit(10)], None, SinceStart::standing(start));
+        assert_eq!(before.charge(0, 1).map(|quota| quota.remaining), Ok(9));
+        let same = RateLimits::new(&[limit(10)], Some(&before));
+        assert_eq!(same.charge(0, 1).map(|quota| quota.remaining), Ok(8));
+        assert_eq!(same.charge(0, 2).map(|quota| quota.remaining), Ok(9));
+        assert_eq!((0..10).filter(|_| same.charge(0, 1).is_ok()).count(), 8);
+        assert!(before.charge(0, 1).is_err(), "requests of the old policy count in the same budget");
     }
 
     #[test]
