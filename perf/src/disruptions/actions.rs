@@ -17,6 +17,8 @@ use crate::disruptions::options::Disruption;
 const DRAINED: Duration = Duration::from_secs(3);
 /// Until a server that was killed is started again.
 const DEAD: Duration = Duration::from_secs(2);
+/// So long before a drain's end the edge begins to tell its WebSockets to go.
+const GOODBYES: Duration = Duration::from_secs(4);
 /// How long one does nothing: longer than a client waits.
 const STOPPED: Duration = Duration::from_secs(12);
 /// How much longer than its drain an edge may stay that was upgraded.
@@ -89,7 +91,7 @@ async fn upgrade(edge: &mut Edge, drain: Duration) -> anyhow::Result<Expected> {
         sleep(Duration::from_millis(50)).await;
     }
     // Its drain began between these two, and sockets are told a second before its end.
-    let told_from = began + drain.saturating_sub(Duration::from_secs(2));
+    let told_from = began + drain.saturating_sub(GOODBYES);
     Ok(Expected { told_from: Some(told_from), dead: None })
 }
 
