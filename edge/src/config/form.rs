@@ -42,7 +42,6 @@ const MADE_UP: [(&str, &[&str]); 5] = [
             "max_age_seconds",
             "level",
             "min_bytes",
-            "memory_mib",
             "memory_kib",
         ],
     ),
