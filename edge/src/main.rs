@@ -12,7 +12,7 @@ use edge::explain::{self, Question};
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Daemun's gateway: TLS, allowlists, limits, tokens, balancing, static files.
 #[derive(Parser)]

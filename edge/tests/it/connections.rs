@@ -83,7 +83,7 @@ async fn a_stopping_edge_lets_waiting_clients_go_and_answers_the_others() {
 
 #[tokio::test]
 async fn requests_together_have_a_bound_and_leave_room_for_others() {
-    let edge = Edge::start_with(|config| config.replace("memory_mib = 44", "memory_mib = 2")).await;
+    let edge = Edge::start_with(|config| config.replace("memory_mib = 52", "memory_mib = 2")).await;
     // Answers that don't fit into their windows: each request stays.
     std::fs::write(edge.folder().join("web/large"), vec![b'x'; 1 << 20]).expect("a file");
     let get = request("GET", "/large", &[]);
