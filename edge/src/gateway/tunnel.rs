@@ -58,7 +58,8 @@ impl Gateway {
         };
         let patience = pool_of(&context.site, context.route)?.upstream().read_timeout;
         let request = request(session, context)?;
-        let asked = match timeout(patience, ask(stream, request)).await {
+        // On the heap: what the handshake takes is given back when it is done.
+        let asked = match timeout(patience, Box::pin(ask(stream, request))).await {
             Ok(Ok(asked)) => asked,
             Ok(Err(error)) => {
                 tracing::warn!(%error, request_id = context.request_id, "no answer to a WebSocket's handshake");
@@ -80,7 +81,7 @@ impl Gateway {
             }
         }
         if status != StatusCode::SWITCHING_PROTOCOLS {
-            return self.relay(session, context, response, asked, patience).await;
+            return Box::pin(self.relay(session, context, response, asked, patience)).await;
         }
         if !is_agreed(asked.answer.headers(), key) {
             tracing::warn!(
