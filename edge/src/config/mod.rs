@@ -84,6 +84,17 @@ pub fn load(path: &Path) -> Result<Policy, Faults> {
 
 /// Reads the policy of a text whose variables are put in already; relative paths in it start at `folder`.
 pub fn parse(text: &str, folder: &Path) -> Result<Policy, Vec<Fault>> {
+    policy(text, folder).map_err(|faults| faults.into_iter().map(|fault| within(text, fault)).collect())
+}
+
+/// A fault at the end of a string that was left open lies behind what was put in for what is missing: it is shown at the end
+/// of its line.
+fn within(text: &str, fault: Fault) -> Fault {
+    let line = text.split('\n').nth(fault.line.saturating_sub(1)).unwrap_or_default();
+    Fault { column: fault.column.min(line.chars().count() + 1), ..fault }
+}
+
+fn policy(text: &str, folder: &Path) -> Result<Policy, Vec<Fault>> {
     let form::Read { file, mut faults, text: read, inserted } = form::read(text);
     faults.sort_by_key(|fault| (fault.line, fault.column));
     let Some(file) = file else { return Err(faults) };

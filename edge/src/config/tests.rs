@@ -273,3 +273,12 @@ fn a_fault_behind_the_texts_end_still_stands_in_a_line_of_it() {
         assert!(column <= place.chars().count() + 1, "{line}:{column}: {message}");
     }
 }
+
+#[test]
+fn a_column_lies_within_its_line() {
+    let at = |line, column| {
+        let fault = Fault { line, column, message: String::new() };
+        super::within("ab\n\u{d55c}\n", fault).column
+    };
+    assert_eq!([at(1, 1), at(1, 3), at(1, 99), at(2, 99), at(3, 99), at(9, 99)], [1, 3, 3, 2, 1, 1]);
+}
