@@ -154,7 +154,9 @@ async fn without_redis_the_edge_starts_and_learns_when_it_comes() {
     let token = token_of(&edge, "s", "u");
     assert_eq!(status(&edge, &token).await, StatusCode::OK);
     redis.start();
+    // As backends do: the edge may have read the set between the two.
     store(&redis, &session("s"), now_ms());
+    publish(&redis, &session("s"));
     wait_until_up(&edge, true).await;
     wait_until_refused(&edge, &token).await;
     edge.wait_until("they are counted", async || edge.metric("edge_revocations").await == 1.0).await;
