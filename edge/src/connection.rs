@@ -2,9 +2,11 @@
 //! neither through: both are bound to the task that serves the request.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -34,12 +36,21 @@ impl Served {
     }
 }
 
+/// Both directions of a client's connection, below HTTP.
+pub trait ClientIo: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ClientIo for T {}
+
+/// What goes on with a connection when the protocol was switched (RFC 9110, section 7.8).
+pub type Tunnel = Box<dyn FnOnce(Box<dyn ClientIo>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
 /// One client's connection.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Connection {
     /// The name that the client asked for when it connected; `None` without TLS, or when it asked for an address.
     pub server_name: Option<String>,
     drain: Arc<Drain>,
+    tunnel: Mutex<Option<Tunnel>>,
     is_tunnel: AtomicBool,
     is_request_read: AtomicBool,
 }
@@ -55,9 +66,18 @@ impl Connection {
         &self.drain
     }
 
-    /// From now on all bytes pass, in both directions: the protocol was switched (RFC 9110, section 7.8).
-    pub fn open_tunnel(&self) {
-        self.is_tunnel.store(true, Ordering::Release);
+    /// Leaves this to go on with the connection once the request that opens it is over.
+    pub fn open_tunnel(&self, tunnel: Tunnel) {
+        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+    }
+
+    /// What goes on with the connection, if anything does; then all bytes pass, in both directions.
+    pub fn take_tunnel(&self) -> Option<Tunnel> {
+        let tunnel = self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if tunnel.is_some() {
+            self.is_tunnel.store(true, Ordering::Release);
+        }
+        tunnel
     }
 
     /// Whether the request that is being served has been read to its end: what comes now is another's.
@@ -73,6 +93,12 @@ impl Connection {
     /// Whether it is a tunnel now.
     pub fn is_tunnel(&self) -> bool {
         self.is_tunnel.load(Ordering::Acquire)
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("server_name", &self.server_name).finish_non_exhaustive()
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Context {
     pub encoder: Option<Encoder>,
     /// The guard that refused it.
     pub refused_by: Option<&'static str>,
+    /// Whether it goes on elsewhere, and is logged there.
+    pub is_handed_on: bool,
 }
 
 impl Context {
@@ -59,6 +61,13 @@ impl Context {
             exchange: Exchange::default(),
             encoder: None,
             refused_by: None,
+            is_handed_on: false,
         }
+    }
+
+    /// The state, for whoever goes on with it; what stays says that it is gone.
+    pub fn hand_on(&mut self) -> Self {
+        let left = Self { is_handed_on: true, ..Self::new(Arc::clone(&self.site)) };
+        std::mem::replace(self, left)
     }
 }

@@ -10,7 +10,7 @@
 //!             files, compression, access_log, metrics, config
 //! door      → connection, drain, client_ip, problem, config
 //! gateway   → admission, context, site, target, request, routes, guards, upstream, files, compression, redirects,
-//!             response_headers, headers, problem, access_log, metrics, websocket, drain, config
+//!             response_headers, headers, problem, access_log, metrics, websocket, connection, drain, config
 //! admission → client_ip, path, routes, redirect, problem, config
 //! admin     → drain, upstream                  redirect  → acme, path, problem
 //! key_refresh → site, guards, upstream         tls       → acme, config            target → problem, config

@@ -7,7 +7,7 @@ use pingora::protocols::http::ServerSession;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::capacity::{Full, Place, weight};
+use super::capacity::{Full, Place, TUNNEL_BYTES, weight};
 use super::head::{self, BodyLength, HeadScanner};
 use super::refusal::{self, Refusal};
 use super::stream::{ClientStream, READ_BYTES};
@@ -53,14 +53,15 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
                 return refusal::refuse(&mut stream, place.client(), &problem).await;
             }
         };
-        let _at_work = match place.begin_request(request.weight) {
+        let mut at_work = match place.begin_request(request.weight) {
             Ok(at_work) => at_work,
             Err(Full::GivenAway) => return,
             Err(_) => return refusal::refuse(&mut stream, place.client(), &Refusal::Full).await,
         };
         stream.connection().set_request_read(false);
         stream.allow(request.bytes);
-        let served = Served::new(Arc::clone(stream.connection()));
+        let connection = Arc::clone(stream.connection());
+        let served = Served::new(Arc::clone(&connection));
         let mut session = ServerSession::new_http1(stream);
         // Between requests it is this loop that waits.
         session
@@ -69,9 +70,15 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
         let answered =
             connection::serve(served, settings.policy.body_pace, app.process_new_http(session, &shutdown))
                 .await;
+        // In any case: it holds the request, and with it a server's connection.
+        let tunnel = connection.take_tunnel();
         let Some(reused) = answered.flatten() else { return };
         let (transport, _settings) = reused.consume();
         stream = transport.into_any().downcast().expect("Pingora gives back the stream that it was given");
+        if let Some(tunnel) = tunnel {
+            at_work.lower_to(TUNNEL_BYTES);
+            return tunnel(stream).await;
+        }
     }
 }
 

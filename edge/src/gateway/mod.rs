@@ -11,6 +11,7 @@ mod answer;
 mod compress;
 mod exchange;
 mod file;
+mod handshake;
 mod tunnel;
 
 use std::net::SocketAddr;
@@ -170,7 +171,9 @@ impl ProxyHttp for Gateway {
                     let asked = session.req_header();
                     let key = websocket::asked(asked.version, &asked.headers).cloned();
                     if let Some(key) = key {
-                        self.open_websocket(session, context, &key).await?;
+                        if let Some(agreed) = self.ask_for_websocket(session, context, &key).await? {
+                            agreed.open(context.hand_on());
+                        }
                         return Ok(true);
                     }
                 }
@@ -339,6 +342,9 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        if context.is_handed_on {
+            return;
+        }
         let Context { exchange, site, route, .. } = context;
         if let Ok(pool) = pool_of(site, *route) {
             exchange.end(pool);

@@ -56,6 +56,7 @@ const ARROWS: [(&str, &[&str]); 34] = [
             "access_log",
             "metrics",
             "websocket",
+            "connection",
             "drain",
             "config",
         ],

@@ -2,6 +2,8 @@
 //! nobody away who asks for little: who asks for very much at once makes room, then those who only wait, longest first, then
 //! who asks for much.
 
+mod place;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,11 +13,15 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
+pub use self::place::{AtWork, Held, Place};
+
 /// What a waiting connection takes, with TLS: measured with 1,500 of them.
 pub const CONNECTION_BYTES: usize = 14 * 1024;
 /// What a request takes besides its header, from its first byte to its answer's last, or as a WebSocket: Pingora's state.
 /// Measured with 10,000 requests (27 KiB) and 500 WebSockets (36 KiB).
 pub const REQUEST_BYTES: usize = 36 * 1024;
+/// What a WebSocket takes besides its connection, for as long as it is open.
+pub const TUNNEL_BYTES: usize = 8 * 1024;
 
 /// What a body may keep for each of its bytes, up to a bound: Pingora's buffer, and its copy for another try.
 const BODY_COPIES: usize = 2;
@@ -88,30 +94,6 @@ impl Full {
             Self::GivenAway => "given-away",
         }
     }
-}
-
-/// A connection's place, until it is dropped.
-#[derive(Debug)]
-pub struct Place {
-    capacity: Arc<Capacity>,
-    number: u64,
-    client: IpAddr,
-    share: Option<(u64, Arc<Share>)>,
-    shared: Arc<Shared>,
-}
-
-/// A request at work on a place, until it is dropped.
-#[derive(Debug)]
-pub struct AtWork {
-    place: Arc<Place>,
-    _held: Held,
-}
-
-/// Bytes that are taken for a place, until it is dropped.
-#[derive(Debug)]
-pub struct Held {
-    place: Arc<Place>,
-    bytes: usize,
 }
 
 /// What a request with a header and a body of so many bytes counts for; of a body nobody may have said how long it is.
@@ -289,89 +271,6 @@ impl Shared {
             self.must_go.notify_one();
         }
         goes
-    }
-}
-
-impl Place {
-    /// Who has it.
-    pub fn client(&self) -> IpAddr {
-        self.client
-    }
-
-    /// A request has come in whole; what it counts for, [`weight`] says.
-    pub fn begin_request(self: &Arc<Self>, bytes: usize) -> Result<AtWork, Full> {
-        {
-            // At work before room is made: it must not be its own place that is given away as one that waits.
-            let mut state = lock(&self.shared.state);
-            if state.must_go {
-                return Err(Full::GivenAway);
-            }
-            state.at_work += 1;
-        }
-        match self.hold(bytes) {
-            Ok(held) => Ok(AtWork { place: Arc::clone(self), _held: held }),
-            Err(full) => {
-                self.end_work();
-                Err(full)
-            }
-        }
-    }
-
-    /// Takes bytes for a while.
-    pub fn hold(self: &Arc<Self>, bytes: usize) -> Result<Held, Full> {
-        let capacity = &self.capacity;
-        let before = capacity.taken_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let of_share =
-            self.share.as_ref().map_or(0, |(_, share)| share.bytes.fetch_add(bytes, Ordering::Relaxed));
-        let held = Held { place: Arc::clone(self), bytes };
-        if of_share + bytes > capacity.share_bytes() {
-            return Err(Full::Address);
-        }
-        let fits = before + bytes <= capacity.bounds.load().bytes;
-        if fits || capacity.make_room(&mut lock(&capacity.taken), Some(&self.shared)) {
-            return Ok(held);
-        }
-        Err(Full::Everywhere)
-    }
-
-    /// Ends when the place is needed by another.
-    pub async fn given_away(&self) {
-        self.shared.must_go.notified().await;
-    }
-
-    fn end_work(&self) {
-        let mut state = lock(&self.shared.state);
-        state.at_work -= 1;
-        state.waiting_since = Instant::now();
-    }
-}
-
-impl Drop for AtWork {
-    fn drop(&mut self) {
-        self.place.end_work();
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.place.capacity.taken_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        if let Some((_, share)) = &self.place.share {
-            share.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.capacity.taken_bytes.fetch_sub(CONNECTION_BYTES, Ordering::Relaxed);
-        if let Some((_, share)) = &self.share {
-            share.connections.fetch_sub(1, Ordering::Relaxed);
-            share.bytes.fetch_sub(CONNECTION_BYTES, Ordering::Relaxed);
-        }
-        let mut taken = lock(&self.capacity.taken);
-        taken.places.remove(&self.number);
-        taken.nobody_until = None;
-        taken.forget(self.share.as_ref());
     }
 }
 
