@@ -1,5 +1,5 @@
 //! Measurements against a stack that runs already, `perf floods` and `perf handshakes`, of gateways that it starts itself,
-//! `perf race`, `perf disruptions` and `perf soak`, and within this process, `perf policy`.
+//! `perf race`, `perf disruptions`, `perf soak` and `perf sockets`, and within this process, `perf policy`.
 //!
 //! `main → {disruptions, floods, handshakes, policy, race} → {h2, http1, connection → target, child → process, stack, token, open_files,
 //! statistics, table, terminal}`
@@ -54,6 +54,8 @@ enum Command {
     RaceUpstreams(race::UpstreamArguments),
     /// Memory of an edge, and what fails, under the same load for a long time.
     Soak(disruptions::SoakArguments),
+    /// Memory of an edge while WebSockets come and go.
+    Sockets(disruptions::SocketsArguments),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Command::Race(arguments) => race::run(&arguments),
         Command::RaceUpstreams(arguments) => race::serve_upstreams(&arguments),
         Command::Soak(arguments) => disruptions::soak(&arguments),
+        Command::Sockets(arguments) => disruptions::sockets(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

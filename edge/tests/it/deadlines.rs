@@ -16,7 +16,7 @@ const HERE: [u8; 4] = [127, 0, 0, 1];
 async fn impatient() -> Edge {
     Edge::start_with(|config| {
         config
-            .replace("handshake_timeout_ms = 10000", "handshake_timeout_ms = 500")
+            .replace("handshake_timeout_ms = 10000", "handshake_timeout_ms = 2000")
             .replace("header_timeout_ms = 10000", "header_timeout_ms = 500")
             .replace("idle_timeout_ms = 60000", "idle_timeout_ms = 4000")
             .replace("body_timeout_ms = 20000", "body_timeout_ms = 500")

@@ -1,10 +1,11 @@
 //! `perf disruptions`: what clients notice while an operator or fate does something to an edge that runs. `perf soak`: what
-//! the edge spends while nobody does.
+//! the edge spends while nobody does. `perf sockets`: what WebSockets that come and go leave behind.
 //!
-//! `mod → soak → scene → {actions → edge → {ground → upstream, admin, configuration}, report → figures} → load → options`
+//! `mod → {churn, soak} → scene → {actions → edge → {ground → upstream, admin, configuration}, report → figures} → load → options`
 
 mod actions;
 mod admin;
+mod churn;
 mod configuration;
 mod edge;
 mod figures;
@@ -25,7 +26,7 @@ use crate::disruptions::report::{Report, Skipped};
 use crate::disruptions::scene::Scene;
 use crate::{open_files, terminal};
 
-pub(crate) use options::{Arguments, SoakArguments};
+pub(crate) use options::{Arguments, SoakArguments, SocketsArguments};
 pub(crate) use upstream::{Arguments as UpstreamArguments, serve as serve_upstream};
 
 /// Of this process's threads, those that ask.
@@ -43,6 +44,13 @@ pub(crate) fn soak(arguments: &SoakArguments) -> anyhow::Result<()> {
     arguments.edge.check()?;
     let report = until_told_to_stop(soak::soak(arguments))?;
     soak::print(&report, arguments)
+}
+
+/// Opens and closes WebSockets and prints what the edge's memory is.
+pub(crate) fn sockets(arguments: &SocketsArguments) -> anyhow::Result<()> {
+    arguments.edge.check()?;
+    let report = until_told_to_stop(churn::churn(arguments))?;
+    churn::print(&report, arguments)
 }
 
 fn until_told_to_stop<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

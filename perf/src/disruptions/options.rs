@@ -97,6 +97,16 @@ pub(crate) struct SoakArguments {
     pub(super) minutes: u16,
 }
 
+/// What `sockets` is told.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SocketsArguments {
+    #[command(flatten)]
+    pub(super) edge: EdgeArguments,
+    /// How often all are opened and closed.
+    #[arg(long, value_name = "NUMBER", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) rounds: u16,
+}
+
 /// What an operator or fate does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]

@@ -116,3 +116,16 @@ fn a_request_that_finds_no_room_is_not_at_work() {
     assert_eq!((capacity.taken_bytes(), lock(&place.shared.state).at_work), (CONNECTION_BYTES, 0));
     assert!(place.begin_request(REQUEST_BYTES).is_ok());
 }
+
+#[test]
+fn a_request_that_goes_on_with_less_gives_the_rest_back() {
+    let capacity = house(2, 2);
+    let place = take(&capacity, Some(1)).expect("a place");
+    let mut at_work = place.begin_request(REQUEST_BYTES).expect("work");
+    at_work.lower_to(TUNNEL_BYTES);
+    assert_eq!(capacity.taken_bytes(), CONNECTION_BYTES + TUNNEL_BYTES);
+    at_work.lower_to(REQUEST_BYTES);
+    assert_eq!(capacity.taken_bytes(), CONNECTION_BYTES + TUNNEL_BYTES);
+    drop(at_work);
+    assert_eq!(capacity.taken_bytes(), CONNECTION_BYTES);
+}

@@ -44,4 +44,12 @@ impl Load {
         gets::start(door, amount.rate, amount.patience, &record, &mut tasks);
         Self { record, _tasks: tasks }
     }
+
+    /// Without GETs.
+    pub(super) fn of_sockets(door: &Arc<Door>, number: usize) -> Self {
+        let record = Record::default();
+        let mut tasks = JoinSet::new();
+        sockets::start(door, number, None, &record, &mut tasks);
+        Self { record, _tasks: tasks }
+    }
 }
