@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::CLIENT_ID;
+use crate::fault::Fault;
 
 /// How long an id_token is valid; Google's own are valid as long.
 const LIFETIME: Duration = Duration::from_hours(1);
@@ -22,13 +23,29 @@ pub(crate) struct MintRequest {
     email: Option<String>,
     #[serde(default)]
     nonce: Option<String>,
+    /// For a client of another id: the native app's differs from the site's at both providers.
+    #[serde(default)]
+    aud: Option<String>,
+    /// So many seconds ago.
+    #[serde(default)]
+    age: u64,
+}
+
+impl MintRequest {
+    pub(crate) fn new(sub: String, name: String, email: Option<String>, nonce: Option<String>) -> Self {
+        Self { sub, name, email, nonce, aud: None, age: 0 }
+    }
+
+    pub(crate) fn sub(&self) -> &str {
+        &self.sub
+    }
 }
 
 /// The claims of an id_token. Times are seconds since the Unix epoch.
 #[derive(Debug, Serialize)]
 pub(crate) struct IdTokenClaims {
     iss: String,
-    aud: &'static str,
+    aud: String,
     sub: String,
     iat: u64,
     exp: u64,
@@ -50,9 +67,10 @@ impl IdTokenClaims {
             return Err(format!("`sub` has {sub_chars} characters; it needs 1 to {MAX_SUB_CHARS}"));
         }
         let issued_at = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let issued_at = issued_at.saturating_sub(Duration::from_secs(request.age));
         Ok(Self {
             iss: issuer.to_owned(),
-            aud: CLIENT_ID,
+            aud: request.aud.unwrap_or_else(|| CLIENT_ID.to_owned()),
             sub: request.sub,
             iat: issued_at.as_secs(),
             exp: (issued_at + LIFETIME).as_secs(),
@@ -64,6 +82,20 @@ impl IdTokenClaims {
             nonce: request.nonce,
         })
     }
+
+    /// Makes it wrong in the way that is asked for.
+    pub(crate) fn spoil(&mut self, fault: Fault) {
+        match fault {
+            Fault::WrongNonce => self.nonce = Some("another".into()),
+            Fault::WrongAudience => self.aud = "another".into(),
+            Fault::WrongIssuer => self.iss = "https://another.example".into(),
+            Fault::Expired => {
+                self.iat = self.iat.saturating_sub(2 * LIFETIME.as_secs());
+                self.exp = self.iat + LIFETIME.as_secs();
+            }
+            Fault::None | Fault::Slow | Fault::Error | Fault::UnknownKey => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -71,7 +103,7 @@ mod tests {
     use super::*;
 
     fn request(sub: &str) -> MintRequest {
-        MintRequest { sub: sub.into(), name: "Ada".into(), email: None, nonce: None }
+        MintRequest::new(sub.into(), "Ada".into(), None, None)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::Context;
-use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rsa::RsaPrivateKey;
 use rsa::pkcs8::{EncodePrivateKey, LineEnding};
@@ -44,9 +44,9 @@ impl SigningKey {
         Ok(Self { private, public, header })
     }
 
-    /// The JWK Set that publishes the key.
-    pub(crate) fn jwks(&self) -> JwkSet {
-        JwkSet { keys: vec![self.public.clone()] }
+    /// The half that is published.
+    pub(crate) fn public(&self) -> &Jwk {
+        &self.public
     }
 
     /// `claims` as a signed token.
