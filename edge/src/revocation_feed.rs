@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use access_token::{KEEP, REVOCATIONS_CHANNEL, REVOCATIONS_KEY, Revocation, Revocations};
+use access_token::{EPOCH_KEY, KEEP, REVOCATIONS_CHANNEL, REVOCATIONS_KEY, Revocation, Revocations};
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
@@ -21,8 +21,9 @@ use crate::config::RevocationSource;
 
 /// How long Redis may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often it is asked whether it is still there: an idle subscription doesn't notice by itself.
-const PING_EVERY: Duration = Duration::from_secs(1);
+/// How often it is asked whether it is still there, and still knows what was revoked: an idle subscription notices neither by
+/// itself.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Until it is tried again; doubled with each failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -85,15 +86,33 @@ impl RevocationFeed {
         *is_up = true;
         metrics::gauge!("edge_revocation_feed_up").set(1.0);
         tracing::info!(known = self.revocations.len(), "revocations are learned as they are made");
-        let mut ping = tokio::time::interval(PING_EVERY);
+        let mut is_marked = true;
+        let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             tokio::select! {
                 message = messages.recv() => self.apply(&message.ok_or(FeedError::Ended)?, now_ms()),
-                _ = ping.tick() => {
-                    timeout(PATIENCE, redis::cmd("PING").query_async::<Value>(&mut connection)).await??;
-                }
+                _ = look.tick() => self.look_at_epoch(&mut connection, &mut is_marked).await?,
             }
         }
+    }
+
+    /// Redis that has lost its memory has lost the epoch's mark with it: nobody knows any more who was revoked. A backend
+    /// sets another; what is issued until then counts.
+    async fn look_at_epoch(
+        &self,
+        connection: &mut MultiplexedConnection,
+        was_marked: &mut bool,
+    ) -> Result<(), FeedError> {
+        let asked_ms = now_ms();
+        let mark = timeout(PATIENCE, redis::cmd("GET").arg(EPOCH_KEY).query_async(connection)).await??;
+        let mark: Option<u64> = mark;
+        if let Some(not_before_ms) =
+            mark.map(|epoch_ms| epoch_ms.min(asked_ms)).or(was_marked.then_some(asked_ms))
+        {
+            self.revocations.revoke(&Revocation::All { not_before_ms });
+        }
+        *was_marked = mark.is_some();
+        Ok(())
     }
 
     /// Reads what was revoked lately, the newest first: what is added or removed meanwhile moves no later page.

@@ -19,7 +19,7 @@ mod verifier;
 
 pub use claims::{Claims, Role};
 pub use key_set::{KeySet, KeySetError, PublicKey, jwks_document};
-pub use revocation::{REVOCATIONS_CHANNEL, REVOCATIONS_KEY, Revocation, UnreadableRevocation};
+pub use revocation::{EPOCH_KEY, REVOCATIONS_CHANNEL, REVOCATIONS_KEY, Revocation, UnreadableRevocation};
 pub use revocations::{KEEP, Revocations};
 pub use verified_tokens::VerifiedTokens;
 pub use verifier::{LEEWAY, MAX_LIFETIME, MAX_TOKEN_BYTES, TOKEN_TYPE, TokenError, Verifier};

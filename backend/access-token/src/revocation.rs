@@ -10,6 +10,10 @@ pub const REVOCATIONS_KEY: &str = "revocations";
 /// The channel on which each entry is published after it was added to the set.
 pub const REVOCATIONS_CHANNEL: &str = "revocations";
 
+/// The mark that Redis holds what was revoked: milliseconds since the Unix epoch, without a TTL. Where it is gone, Redis has
+/// lost its memory: nobody knows any more who was revoked, and every token from before counts as revoked.
+pub const EPOCH_KEY: &str = "revocations:epoch";
+
 /// An id is a UUID; what is much longer was not written by us.
 const MAX_ID_BYTES: usize = 128;
 
@@ -29,11 +33,16 @@ pub enum Revocation {
         /// this falls don't count either.
         not_before_ms: u64,
     },
+    /// Every token that was issued before a time: `all:NOT_BEFORE_MS`.
+    All {
+        /// As of a user.
+        not_before_ms: u64,
+    },
 }
 
 /// A text that is no revocation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("neither `session:ID` nor `user:ID:NOT_BEFORE_MS`")]
+#[error("none of `session:ID`, `user:ID:NOT_BEFORE_MS`, `all:NOT_BEFORE_MS`")]
 pub struct UnreadableRevocation;
 
 impl fmt::Display for Revocation {
@@ -41,6 +50,7 @@ impl fmt::Display for Revocation {
         match self {
             Self::Session { id } => write!(f, "session:{id}"),
             Self::User { id, not_before_ms } => write!(f, "user:{id}:{not_before_ms}"),
+            Self::All { not_before_ms } => write!(f, "all:{not_before_ms}"),
         }
     }
 }
@@ -57,6 +67,10 @@ impl FromStr for Revocation {
                 let not_before_ms = not_before.parse().map_err(|_| UnreadableRevocation)?;
                 is_id(id).then(|| Self::User { id: id.to_owned(), not_before_ms }).ok_or(UnreadableRevocation)
             }
+            ("all", time) => {
+                let not_before_ms = time.parse().map_err(|_| UnreadableRevocation)?;
+                Ok(Self::All { not_before_ms })
+            }
             _ => Err(UnreadableRevocation),
         }
     }
@@ -71,8 +85,19 @@ mod tests {
     #[test]
     fn a_text_that_says_nothing_whole_is_refused() {
         let long = format!("session:{}", "x".repeat(129));
-        let bad =
-            ["", "session", "session:", "user:u", "user::1", "user:u:", "user:u:-1", "user:u:1e3", "x:y"];
+        let bad = [
+            "",
+            "session",
+            "session:",
+            "user:u",
+            "user::1",
+            "user:u:",
+            "user:u:-1",
+            "user:u:1e3",
+            "x:y",
+            "all:",
+            "all:x",
+        ];
         for text in bad.into_iter().chain([long.as_str()]) {
             assert_eq!(text.parse::<Revocation>(), Err(UnreadableRevocation), "{text}");
         }
@@ -80,10 +105,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(id in ".{1,32}", not_before_ms: u64, is_user: bool) {
-            let revocation = match is_user {
-                true => Revocation::User { id, not_before_ms },
-                false => Revocation::Session { id },
+        fn what_is_written_is_read(id in ".{1,32}", not_before_ms: u64, kind in 0..3) {
+            let revocation = match kind {
+                0 => Revocation::User { id, not_before_ms },
+                1 => Revocation::Session { id },
+                _ => Revocation::All { not_before_ms },
             };
             prop_assert_eq!(revocation.to_string().parse(), Ok(revocation));
         }

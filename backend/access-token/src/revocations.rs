@@ -32,6 +32,8 @@ pub struct Revocations {
     len: AtomicUsize,
     /// What was issued before, in milliseconds, doesn't count: the place of entries that were forgotten too soon.
     floor_ms: AtomicU64,
+    /// What was issued before, in milliseconds, was revoked.
+    epoch_ms: AtomicU64,
 }
 
 /// What is known of an id.
@@ -58,6 +60,7 @@ impl Revocations {
             most_of_a_shard: (most / SHARDS).max(2),
             len: AtomicUsize::new(0),
             floor_ms: AtomicU64::new(0),
+            epoch_ms: AtomicU64::new(0),
         }
     }
 
@@ -71,6 +74,10 @@ impl Revocations {
         let (key, not_before_ms) = match revocation {
             Revocation::Session { id } => (self.session(id), u64::MAX),
             Revocation::User { id, not_before_ms } => (self.user(id), *not_before_ms),
+            Revocation::All { not_before_ms } => {
+                self.epoch_ms.fetch_max(*not_before_ms, Ordering::SeqCst);
+                return;
+            }
         };
         let mut shard = self.shard(key).write().unwrap_or_else(PoisonError::into_inner);
         let before = shard.len();
@@ -89,6 +96,9 @@ impl Revocations {
     /// Whether a token with these claims was revoked.
     pub fn is_revoked(&self, claims: &Claims) -> bool {
         let issued_ms = claims.iat.saturating_mul(1000);
+        if issued_ms < self.epoch_ms.load(Ordering::Relaxed) {
+            return true;
+        }
         let is_listed = |key: u64| {
             let shard = self.shard(key).read().unwrap_or_else(PoisonError::into_inner);
             shard.get(&key).is_some_and(|mark| issued_ms < mark.not_before_ms)
@@ -210,6 +220,16 @@ mod tests {
         assert!(!list.is_revoked(&claims("s", "u", 101)));
         revoke(50_000);
         assert!(list.is_revoked(&claims("s", "u", 100)), "an older word takes nothing back");
+    }
+
+    #[test]
+    fn all_tokens_are_revoked_up_to_a_time() {
+        let list = Revocations::default();
+        list.revoke(&Revocation::All { not_before_ms: 100_500 });
+        list.revoke(&Revocation::All { not_before_ms: 50_000 });
+        assert!(list.is_revoked(&claims("s", "u", 100)));
+        assert!(!list.is_revoked(&claims("s", "u", 101)));
+        assert!(list.is_empty(), "it takes no room");
     }
 
     #[test]

@@ -38,6 +38,8 @@ impl Redis {
             assert!(started.elapsed() < Duration::from_secs(20), "redis does not answer");
             std::thread::sleep(Duration::from_millis(20));
         }
+        // As a backend does at once.
+        self.cli(&["SET", access_token::EPOCH_KEY, "1", "NX"]);
     }
 
     /// Ends it without warning.

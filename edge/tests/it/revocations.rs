@@ -168,3 +168,30 @@ async fn where_no_redis_is_named_tokens_count_until_they_end() {
     assert!(edge.admin_text("/metrics").await.contains("edge_revocation_feed_up 0"));
     assert_eq!(status(&edge, &edge.signer.token(Role::User)).await, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_redis_that_was_emptied_ends_all_tokens_from_before_within_a_second() {
+    let mut redis = Redis::new();
+    redis.start();
+    let edge = edge_with(&redis).await;
+    wait_until_up(&edge, true).await;
+    let old = edge.signer.token_with(Role::User, |_, claims| {
+        claims.iat -= 2;
+        claims.exp -= 2;
+    });
+    assert_eq!(status(&edge, &old).await, StatusCode::OK);
+    redis.cli(&["FLUSHALL"]);
+    let emptied = Instant::now();
+    wait_until_refused(&edge, &old).await;
+    assert!(emptied.elapsed() < Duration::from_secs(1), "{:?}", emptied.elapsed());
+    let new = edge.signer.token_with(Role::User, |_, claims| claims.iat += 2);
+    assert_eq!(status(&edge, &new).await, StatusCode::OK);
+    // A backend's own mark is the last word.
+    redis.cli(&["SET", access_token::EPOCH_KEY, &(now_ms() + 1).to_string()]);
+    redis.cli(&[
+        "PUBLISH",
+        REVOCATIONS_CHANNEL,
+        &Revocation::All { not_before_ms: now_ms() - 1000 }.to_string(),
+    ]);
+    assert_eq!(status(&edge, &new).await, StatusCode::OK);
+}
