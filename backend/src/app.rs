@@ -11,6 +11,7 @@ use crate::admin;
 use crate::auth;
 use crate::auth::current_user::Authenticator;
 use crate::auth::keys::SigningKeys;
+use crate::auth::knowledge::Knowledge;
 use crate::auth::purge_sessions::PurgeSessions;
 use crate::auth::service::Auth;
 use crate::auth::tokens::AccessTokens;
@@ -45,6 +46,7 @@ pub struct App {
     chat: Chat,
     reservations: Reservations,
     jobs: Running,
+    knowledge: Knowledge,
     db: Db,
     shutdown: config::Shutdown,
 }
@@ -56,7 +58,9 @@ impl App {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let db = Db::open(&config.database).await.context("opening the database")?;
         let redis = Redis::new(&config.redis)?;
-        let tokens = AccessTokens::new(&config.tokens, SigningKeys::load(&config.tokens.keys_dir)?);
+        let keys = SigningKeys::load(&config.tokens.keys_dir, config.tokens.key_schedule())?;
+        let tokens = AccessTokens::new(&config.tokens, keys);
+        let knowledge = Knowledge::follow(&config.tokens, &redis, &tokens).await?;
         let authenticator = Authenticator::new(tokens.clone());
         let stopping = Stopping::default();
 
@@ -71,6 +75,7 @@ impl App {
 
         let api = Router::new()
             .merge(admin::http::router(jobs.clone()))
+            .merge(admin::users::router(auth.clone()))
             .merge(auth::http::router(auth))
             .merge(chat::http::router(chat.clone()))
             .merge(vendors::http::router(vendors))
@@ -83,7 +88,17 @@ impl App {
         let api = Server::start(config.listen.api, api).await?;
         let management = Server::start(config.listen.management, management).await?;
         let jobs = jobs.start();
-        Ok(Self { api, management, stopping, chat, reservations, jobs, db, shutdown: config.shutdown })
+        Ok(Self {
+            api,
+            management,
+            stopping,
+            chat,
+            reservations,
+            jobs,
+            knowledge,
+            db,
+            shutdown: config.shutdown,
+        })
     }
 
     /// Where the service listens.
@@ -106,6 +121,7 @@ impl App {
         // Bookings whose clients have gone; those of requests ended with them.
         self.reservations.stop(end.saturating_duration_since(Instant::now())).await;
         self.management.stop(MANAGEMENT_GRACE).await;
+        self.knowledge.stop().await;
         self.db.close().await;
     }
 }

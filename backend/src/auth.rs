@@ -1,14 +1,17 @@
 //! Who is calling: sign-in with a provider's token, sessions, tokens of our own.
 //!
-//! `http → service → {store, sessions, providers, tokens}`; other features know `current_user` alone.
+//! `http → service → {store, sessions, providers, tokens}`; other features know `current_user` alone. `knowledge` keeps what
+//! `tokens` asks, keys and revocations, up to date.
 
 pub mod current_user;
 pub mod http;
 pub mod keys;
+pub mod knowledge;
 mod provider_keys;
 mod providers;
 pub mod purge_sessions;
 mod refresh_token;
+pub mod revocations;
 pub mod service;
 mod sessions;
 mod store;

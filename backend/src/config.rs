@@ -117,10 +117,21 @@ pub struct Tokens {
     pub keys_dir: PathBuf,
     /// What refresh tokens are authenticated with, at least 32 bytes.
     pub refresh_secret: SecretSlice<u8>,
+    /// How long a key is published before it signs.
+    pub key_lead: Duration,
     /// The life of an access token.
     pub access: Duration,
     /// How long a refresh token may lie unused.
     pub refresh_idle: Duration,
+}
+
+/// When signing keys come and go.
+#[derive(Clone, Copy, Debug)]
+pub struct KeySchedule {
+    /// How long a key is published before it signs.
+    pub lead: Duration,
+    /// How long a token lives.
+    pub token_life: Duration,
 }
 
 /// Who is more than a user.
@@ -223,6 +234,11 @@ impl Tokens {
     /// The bytes that refresh tokens are authenticated with.
     pub fn refresh_secret(&self) -> &[u8] {
         self.refresh_secret.expose_secret()
+    }
+
+    /// When signing keys come and go.
+    pub fn key_schedule(&self) -> KeySchedule {
+        KeySchedule { lead: self.key_lead, token_life: self.access }
     }
 }
 

@@ -64,6 +64,11 @@ enum KeysCommand {
         /// The configuration, such as config/backend.toml.
         config: PathBuf,
     },
+    /// Makes the next signing key. It is published at once, and signs once everybody has had the time to learn of it.
+    Rotate {
+        /// The configuration, such as config/backend.toml.
+        config: PathBuf,
+    },
 }
 
 #[tokio::main]
@@ -89,6 +94,12 @@ async fn obey(command: Command) -> anyhow::Result<()> {
                 Some(kid) => say(&format!("made signing key {kid} in {}", dir.display())),
                 None => say(&format!("{} holds a signing key already", dir.display())),
             }
+            Ok(())
+        }
+        Command::Keys { command: KeysCommand::Rotate { config } } => {
+            let tokens = Config::load(&config)?.tokens;
+            let (kid, signs_at) = keys::rotate(&tokens.keys_dir, tokens.key_schedule())?;
+            say(&format!("made signing key {kid}; it signs from {signs_at} on"));
             Ok(())
         }
         Command::Jobs { config, command } => jobs(&Config::load(&config)?, &command).await,

@@ -29,8 +29,7 @@ pub enum Revocation {
     User {
         /// The user's id, as `sub` names it.
         id: String,
-        /// Milliseconds since the Unix epoch. Tokens say the second of their issue only: those of the second in which
-        /// this falls don't count either.
+        /// Milliseconds since the Unix epoch.
         not_before_ms: u64,
     },
     /// Every token that was issued before a time: `all:NOT_BEFORE_MS`.

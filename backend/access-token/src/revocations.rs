@@ -95,7 +95,12 @@ impl Revocations {
 
     /// Whether a token with these claims was revoked.
     pub fn is_revoked(&self, claims: &Claims) -> bool {
-        let issued_ms = claims.iat.saturating_mul(1000);
+        self.are_revoked(&claims.sid, &claims.sub, claims.issued_ms())
+    }
+
+    /// Whether the tokens of this session and user were revoked that were issued at a time, in milliseconds since the Unix
+    /// epoch.
+    pub fn are_revoked(&self, session: &str, user: &str, issued_ms: u64) -> bool {
         if issued_ms < self.epoch_ms.load(Ordering::Relaxed) {
             return true;
         }
@@ -103,7 +108,7 @@ impl Revocations {
             let shard = self.shard(key).read().unwrap_or_else(PoisonError::into_inner);
             shard.get(&key).is_some_and(|mark| issued_ms < mark.not_before_ms)
         };
-        if !self.is_empty() && (is_listed(self.session(&claims.sid)) || is_listed(self.user(&claims.sub))) {
+        if !self.is_empty() && (is_listed(self.session(session)) || is_listed(self.user(user))) {
             return true;
         }
         // Afterwards: what was forgotten a moment ago has raised the floor before. Clocks differ: a token that is as old

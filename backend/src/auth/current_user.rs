@@ -4,6 +4,7 @@ use access_token::{Claims, Role, TokenError};
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
+use tokio::sync::watch;
 
 use crate::auth::tokens::AccessTokens;
 use crate::problem::Problem;
@@ -18,7 +19,9 @@ pub struct CurrentUser {
     pub session_id: String,
     /// What the user may do.
     pub role: Role,
-    /// When the token ends, in seconds since the Unix epoch.
+    /// When the token was issued, in milliseconds since the Unix epoch.
+    pub issued_ms: u64,
+    /// When it ends, in seconds since the Unix epoch.
     pub expires_at: u64,
 }
 
@@ -36,7 +39,7 @@ impl CurrentUser {
 impl From<&Claims> for CurrentUser {
     fn from(claims: &Claims) -> Self {
         let (id, session_id) = (claims.sub.clone(), claims.sid.clone());
-        Self { id, session_id, role: claims.role, expires_at: claims.exp }
+        Self { id, session_id, role: claims.role, issued_ms: claims.issued_ms(), expires_at: claims.exp }
     }
 }
 
@@ -53,6 +56,16 @@ impl Authenticator {
     /// The user whom the token proves.
     pub fn recognise(&self, token: &str) -> Result<CurrentUser, TokenError> {
         self.0.verify(token).map(|claims| CurrentUser::from(&*claims))
+    }
+
+    /// Whether a token like the one that proved this user has been revoked since.
+    pub fn is_revoked(&self, user_id: &str, session_id: &str, issued_ms: u64) -> bool {
+        self.0.revoked().revocations().are_revoked(session_id, user_id, issued_ms)
+    }
+
+    /// Hears of each revocation from now on.
+    pub fn revocations(&self) -> watch::Receiver<()> {
+        self.0.revoked().changes()
     }
 }
 
@@ -131,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_role_includes_the_lesser_ones() {
-        let user = |role| CurrentUser { id: "u".into(), session_id: "s".into(), role, expires_at: 0 };
+        let user =
+            |role| CurrentUser { id: "u".into(), session_id: "s".into(), role, issued_ms: 0, expires_at: 0 };
         assert!(user(Role::Admin).require(Role::Vendor).is_ok());
         assert!(user(Role::User).require(Role::Vendor).is_err());
     }

@@ -5,17 +5,18 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use serde::Deserialize;
 
-use crate::extract::Json;
+use crate::extract::{Json, Path};
+use crate::pagination::Page;
 use crate::problem::Problem;
 
 use super::current_user::CurrentUser;
 use super::providers::IdTokenError;
-use super::service::{Auth, AuthError, Me, TokenPair};
+use super::service::{Auth, AuthError, Device, Me, TokenPair};
 
 /// When a provider is out of reach, it is for longer than a moment.
 const PROVIDER_RETRY: Duration = Duration::from_secs(5);
@@ -34,7 +35,11 @@ pub fn router(auth: Auth) -> Router {
         .route("/api/auth/login", post(login))
         .route("/api/auth/refresh", post(refresh))
         .route("/api/auth/logout", post(logout))
-        .route("/api/me", get(me))
+        .route("/api/auth/logout-all", post(logout_all))
+        .route("/api/auth/sessions", get(list_sessions))
+        .route("/api/auth/sessions/{id}", delete(end_session))
+        .route("/api/auth/identities/{provider}", post(link))
+        .route("/api/me", get(me).delete(delete_me))
         .route("/.well-known/jwks.json", get(jwks))
         .with_state(auth)
 }
@@ -42,6 +47,12 @@ pub fn router(auth: Auth) -> Router {
 #[derive(Deserialize)]
 struct Login {
     provider: String,
+    id_token: String,
+    nonce: String,
+}
+
+#[derive(Deserialize)]
+struct Link {
     id_token: String,
     nonce: String,
 }
@@ -55,8 +66,18 @@ async fn providers(State(auth): State<Auth>) -> Response {
     Json(auth.providers().summaries()).into_response()
 }
 
-async fn login(State(auth): State<Auth>, Json(body): Json<Login>) -> Result<Response, Problem> {
-    Ok(tokens(auth.sign_in(&body.provider, &body.id_token, &body.nonce).await?))
+async fn login(
+    State(auth): State<Auth>,
+    headers: HeaderMap,
+    Json(body): Json<Login>,
+) -> Result<Response, Problem> {
+    let client = client(&headers);
+    Ok(tokens(auth.sign_in(&body.provider, &body.id_token, &body.nonce, client).await?))
+}
+
+/// What the client calls itself.
+fn client(headers: &HeaderMap) -> &str {
+    headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 async fn refresh(State(auth): State<Auth>, Json(body): Json<Refresh>) -> Result<Response, Problem> {
@@ -80,13 +101,51 @@ async fn logout(
     Ok(StatusCode::NO_CONTENT)
 }
 
+async fn logout_all(State(auth): State<Auth>, user: CurrentUser) -> Result<StatusCode, Problem> {
+    auth.sign_out_everywhere(&user.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn list_sessions(State(auth): State<Auth>, user: CurrentUser) -> Result<Json<Page<Device>>, Problem> {
+    // A user has few: one page holds them all.
+    Ok(Json(Page { items: auth.devices(&user).await?, next_cursor: None }))
+}
+
+async fn end_session(
+    State(auth): State<Auth>,
+    user: CurrentUser,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    if auth.end_device(&user.id, &id).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::not_found("There is no such session."))
+    }
+}
+
 async fn me(State(auth): State<Auth>, user: CurrentUser) -> Result<Json<Me>, Problem> {
     Ok(Json(auth.me(&user.id).await?))
 }
 
+/// For those who want to be forgotten.
+async fn delete_me(State(auth): State<Auth>, user: CurrentUser) -> Result<StatusCode, Problem> {
+    auth.delete_account(&user.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn link(
+    State(auth): State<Auth>,
+    user: CurrentUser,
+    Path(provider): Path<String>,
+    Json(body): Json<Link>,
+) -> Result<StatusCode, Problem> {
+    auth.link(&user.id, &provider, &body.id_token, &body.nonce).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 async fn jwks(State(auth): State<Auth>) -> Response {
     let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
-    ([json, JWKS_CACHE], auth.jwks().to_owned()).into_response()
+    ([json, JWKS_CACHE], auth.jwks()).into_response()
 }
 
 fn tokens(pair: TokenPair) -> Response {
@@ -113,6 +172,11 @@ impl From<AuthError> for Problem {
                 "refresh-token-reused",
                 "The refresh token was used before. Its session has been ended: sign in again.",
             ),
+            AuthError::IdentityTaken => Self::conflict(
+                "identity-taken",
+                "This identity belongs to another account. Sign in with it, or delete that account first.",
+            ),
+            AuthError::NoSuchUser => Self::not_found("There is no such user."),
             AuthError::UserGone => Self::unauthorized("invalid-token", "There is no such user any more."),
             AuthError::Redis(error) => error.into(),
             AuthError::Database(error) => error.into(),

@@ -6,14 +6,16 @@ use std::time::Duration;
 use access_token::Role;
 use serde::Serialize;
 
+use crate::clock::EpochMillis;
 use crate::config::{Accounts, Config};
 use crate::database::Db;
 use crate::redis::{Redis, RedisError, keys};
 
-use super::providers::{self, IdTokenError, Providers};
+use super::current_user::CurrentUser;
+use super::providers::{self, IdTokenError, Providers, Verified};
 use super::refresh_token::{RefreshToken, RefreshTokens};
-use super::sessions::{Rotation, Sessions};
-use super::store::{self, User};
+use super::sessions::{Rotation, Session, Sessions};
+use super::store::{self, Linked, User};
 use super::tokens::AccessTokens;
 
 /// A used id_token is remembered for longer than it would be accepted.
@@ -48,6 +50,12 @@ pub enum AuthError {
     /// The refresh token was used before; its session has been ended.
     #[error("the refresh token was used before")]
     RefreshTokenReused,
+    /// The identity is another user's.
+    #[error("the identity is another user's")]
+    IdentityTaken,
+    /// There is no user of this id.
+    #[error("there is no such user")]
+    NoSuchUser,
     /// The token's user is gone.
     #[error("there is no such user any more")]
     UserGone,
@@ -69,6 +77,31 @@ pub struct TokenPair {
     token_type: &'static str,
     expires_in: u64,
     refresh_token: String,
+}
+
+impl From<User> for Me {
+    fn from(user: User) -> Self {
+        Self { id: user.id, name: user.name, email: user.email, picture: user.picture, role: user.role }
+    }
+}
+
+impl Me {
+    /// The user's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// A session, as its user sees it.
+#[derive(Debug, Serialize)]
+pub struct Device {
+    id: String,
+    /// What the client calls itself.
+    client: String,
+    created_at: EpochMillis,
+    last_used_at: EpochMillis,
+    /// Whether it is the one that asks.
+    is_current: bool,
 }
 
 /// Users about themselves.
@@ -103,27 +136,30 @@ impl Auth {
     }
 
     /// The JWK Set document of the keys that access tokens are signed with.
-    pub(super) fn jwks(&self) -> &str {
+    pub(super) fn jwks(&self) -> String {
         self.0.access_tokens.jwks()
     }
 
     /// Begins a session for the user whom the provider's token proves. The token is accepted once.
-    pub async fn sign_in(&self, provider: &str, id_token: &str, nonce: &str) -> Result<TokenPair, AuthError> {
-        let verified = self.0.providers.verify(provider, id_token, nonce).await?;
-        let used = keys::used_id_token(&verified.fingerprint);
-        if !self.0.redis.set_if_absent(&used, USED_ID_TOKEN).await? {
-            return Err(AuthError::IdTokenUsed);
-        }
+    pub async fn sign_in(
+        &self,
+        provider: &str,
+        id_token: &str,
+        nonce: &str,
+        client: &str,
+    ) -> Result<TokenPair, AuthError> {
+        let verified = self.use_up(provider, id_token, nonce).await?;
+        let known_at = EpochMillis::now();
         let role = if self.0.accounts.admins.contains(&verified.identity) { Role::Admin } else { Role::User };
         let user =
             store::find_or_insert_user(&self.0.db, &verified.identity, &verified.profile, role).await?;
-        let first = self.0.sessions.begin(&user.id).await?;
+        let first = self.0.sessions.begin(&user.id, client).await?;
         tracing::info!(user = user.id, session = first.session_id, provider, "signed in");
         // Signing in is worth more than its being counted.
         if let Err(error) = store::insert_sign_in(&self.0.db, &first.session_id, &user.id).await {
             tracing::warn!(%error, session = first.session_id, "a sign-in isn't counted");
         }
-        self.token_pair(&user, &first)
+        self.token_pair(&user, &first, known_at)
     }
 
     /// Takes a refresh token, and gives the next with a new access token.
@@ -131,7 +167,7 @@ impl Auth {
         let token = self.0.refresh_tokens.read(refresh_token).ok_or(AuthError::InvalidRefreshToken)?;
         // All that may fail comes first: a token that was used up for nothing would sign its user out. The user is
         // read each time, so that a changed role counts from the next refresh on.
-        let session_id = &token.session_id;
+        let (known_at, session_id) = (EpochMillis::now(), &token.session_id);
         let user_id =
             self.0.sessions.find_user_id(session_id).await?.ok_or(AuthError::InvalidRefreshToken)?;
         let Some(user) = store::find_user(&self.0.db, &user_id).await? else {
@@ -139,7 +175,7 @@ impl Auth {
             return Err(AuthError::UserGone);
         };
         match self.0.sessions.rotate(&token).await? {
-            Rotation::Rotated { successor } => self.token_pair(&user, &successor),
+            Rotation::Rotated { successor } => self.token_pair(&user, &successor, known_at),
             Rotation::Ended => Err(AuthError::InvalidRefreshToken),
             Rotation::Reused => {
                 tracing::warn!(
@@ -163,16 +199,93 @@ impl Auth {
         Ok(self.0.sessions.end(session_id).await?)
     }
 
+    /// Ends all sessions of a user, on every device.
+    pub async fn sign_out_everywhere(&self, user_id: &str) -> Result<(), AuthError> {
+        tracing::info!(user = user_id, "signed out everywhere");
+        Ok(self.0.sessions.end_all(user_id).await?)
+    }
+
+    /// A user's devices, the youngest first.
+    pub async fn devices(&self, user: &CurrentUser) -> Result<Vec<Device>, AuthError> {
+        let sessions = self.0.sessions.list(&user.id).await?;
+        let device = |session: Session| Device {
+            is_current: session.id == user.session_id,
+            id: session.id,
+            client: session.client,
+            created_at: session.created_at,
+            last_used_at: session.last_used_at,
+        };
+        Ok(sessions.into_iter().map(device).collect())
+    }
+
+    /// Signs a user out on one device; whether there is such a one.
+    pub async fn end_device(&self, user_id: &str, session_id: &str) -> Result<bool, AuthError> {
+        Ok(self.0.sessions.end_of(user_id, session_id).await?)
+    }
+
+    /// Changes what a user may do, at once: the access tokens that say otherwise no longer count.
+    pub async fn set_role(&self, user_id: &str, role: Role) -> Result<(), AuthError> {
+        if !store::set_role(&self.0.db, user_id, role).await? {
+            return Err(AuthError::NoSuchUser);
+        }
+        tracing::info!(user = user_id, %role, "role changed");
+        Ok(self.0.sessions.outdate(user_id).await?)
+    }
+
+    /// Users in the order of their ids, after an id.
+    pub async fn users(&self, after: &str, limit: i64) -> Result<Vec<Me>, AuthError> {
+        Ok(store::find_users(&self.0.db, after, limit).await?.into_iter().map(Me::from).collect())
+    }
+
+    /// Gives a signed-in user another identity, which the provider's token proves. The token is accepted once.
+    pub async fn link(
+        &self,
+        user_id: &str,
+        provider: &str,
+        id_token: &str,
+        nonce: &str,
+    ) -> Result<(), AuthError> {
+        let verified = self.use_up(provider, id_token, nonce).await?;
+        match store::link_identity(&self.0.db, &verified.identity, user_id).await? {
+            Linked::Yes => Ok(()),
+            Linked::OfAnother => Err(AuthError::IdentityTaken),
+        }
+    }
+
+    /// Deletes an account: its sessions end, and who it was is forgotten.
+    pub async fn delete_account(&self, user_id: &str) -> Result<(), AuthError> {
+        // First what may fail with Redis away: a deleted user must not stay signed in.
+        self.0.sessions.end_all(user_id).await?;
+        store::delete_user(&self.0.db, user_id).await?;
+        tracing::info!(user = user_id, "account deleted");
+        // Whatever began in between.
+        Ok(self.0.sessions.end_all(user_id).await?)
+    }
+
+    async fn use_up(&self, provider: &str, id_token: &str, nonce: &str) -> Result<Verified, AuthError> {
+        let verified = self.0.providers.verify(provider, id_token, nonce).await?;
+        let used = keys::used_id_token(&verified.fingerprint);
+        match self.0.redis.set_if_absent(&used, USED_ID_TOKEN).await? {
+            true => Ok(verified),
+            false => Err(AuthError::IdTokenUsed),
+        }
+    }
+
     /// What is known about a user.
     pub async fn me(&self, user_id: &str) -> Result<Me, AuthError> {
         let user = store::find_user(&self.0.db, user_id).await?.ok_or(AuthError::UserGone)?;
-        Ok(Me { id: user.id, name: user.name, email: user.email, picture: user.picture, role: user.role })
+        Ok(user.into())
     }
 
-    fn token_pair(&self, user: &User, refresh_token: &RefreshToken) -> Result<TokenPair, AuthError> {
+    fn token_pair(
+        &self,
+        user: &User,
+        refresh_token: &RefreshToken,
+        known_at: EpochMillis,
+    ) -> Result<TokenPair, AuthError> {
         let session_id = &refresh_token.session_id;
         Ok(TokenPair {
-            access_token: self.0.access_tokens.issue(&user.id, session_id, user.role)?,
+            access_token: self.0.access_tokens.issue(&user.id, session_id, user.role, known_at)?,
             token_type: "Bearer",
             expires_in: self.0.access_tokens.life().as_secs(),
             refresh_token: self.0.refresh_tokens.issue(refresh_token),

@@ -3,7 +3,8 @@
 //! Rotation (RFC 9700, section 4.14.2): each use of a refresh token makes the next. The one that was just replaced
 //! still gets the same successor for some seconds, so that tabs that refresh at the same moment all succeed; a yet
 //! older one was stolen, or its thief was faster, and ends the session. Every step is one script, so that Redis
-//! takes it as a whole. Redis' clock is the only one that counts.
+//! takes it as a whole. Redis' clock is the only one that counts. The end of a session whose access tokens may still live
+//! is told to everybody who checks tokens, in the same step.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -11,9 +12,11 @@ use std::time::Duration;
 use redis::Script;
 use uuid::Uuid;
 
+use crate::clock::EpochMillis;
 use crate::redis::{Redis, RedisError, keys};
 
 use super::refresh_token::RefreshToken;
+use super::revocations::{NOW, REVOKE};
 
 /// How long the just replaced refresh token gets its successor again.
 const GRACE: Duration = Duration::from_secs(10);
@@ -21,16 +24,18 @@ const GRACE: Duration = Duration::from_secs(10);
 /// A user's sessions at most; the oldest ends when another begins.
 const MAX_PER_USER: u32 = 20;
 
+/// However often its token is used, a session ends.
+const MAX_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// What is kept of a client's description of itself, in characters.
+const MAX_CLIENT_CHARS: usize = 200;
+
 /// Sessions that nobody came back to are removed when others begin, this many at a time: they end faster than they
 /// begin, and so can't fill Redis.
 const MAX_SWEPT: u32 = 20;
 
-/// Shared by the scripts: this moment in milliseconds, and the end of a session.
-const PRELUDE: &str = r"
-local function now()
-    local time = redis.call('TIME')
-    return time[1] * 1000 + math.floor(time[2] / 1000)
-end
+/// Shared by the scripts: the end of a session.
+const FINISH: &str = r"
 local function finish(session, user, id)
     redis.call('DEL', session)
     redis.call('ZREM', ARGV[1], id)
@@ -39,7 +44,7 @@ end
 ";
 
 /// Key: the session. Arguments: index, prefix of a user's sessions, prefix of a session, id, user, maximum, idle time,
-/// maximum of swept sessions.
+/// maximum of swept sessions, the client.
 static BEGIN: LazyLock<Script> = LazyLock::new(|| {
     script(
         r"
@@ -48,20 +53,21 @@ local expired = redis.call('ZRANGEBYSCORE', ARGV[1], '-inf', '(' .. (now - ARGV[
 for _, old in ipairs(expired) do
     finish(ARGV[3] .. old, redis.call('HGET', ARGV[3] .. old, 'user'), old)
 end
-redis.call('HSET', KEYS[1], 'user', user, 'n', 1, 'created', now, 'last_used', now, 'rotated', now)
+redis.call('HSET', KEYS[1], 'user', user, 'n', 1, 'created', now, 'last_used', now, 'rotated', now, 'client', ARGV[9])
 redis.call('ZADD', ARGV[1], now, id)
 redis.call('ZADD', ARGV[2] .. user, now, id)
 local surplus = redis.call('ZCARD', ARGV[2] .. user) - ARGV[6]
 if surplus > 0 then
     for _, old in ipairs(redis.call('ZRANGE', ARGV[2] .. user, 0, surplus - 1)) do
         finish(ARGV[3] .. old, user, old)
+        revoke('session:' .. old, now)
     end
 end
 return 1",
     )
 });
 
-/// Key: the session. Arguments: index, prefix of a user's sessions, id, number, idle time, grace.
+/// Key: the session. Arguments: index, prefix of a user's sessions, id, number, idle time, grace, the longest life.
 ///
 /// A number above the session's is one of ours too: Redis may lose its last second in a crash, and a client must
 /// not pay for it.
@@ -69,10 +75,10 @@ static ROTATE: LazyLock<Script> = LazyLock::new(|| {
     script(
         r"
 local now, id, given = now(), ARGV[3], tonumber(ARGV[4])
-local session = redis.call('HMGET', KEYS[1], 'user', 'n', 'last_used', 'rotated')
+local session = redis.call('HMGET', KEYS[1], 'user', 'n', 'last_used', 'rotated', 'created')
 local user, n = session[1], tonumber(session[2])
 if not user or not n then return {'ended', 0} end
-if now - tonumber(session[3] or 0) > tonumber(ARGV[5]) then
+if now - tonumber(session[3] or 0) > tonumber(ARGV[5]) or now - tonumber(session[5] or 0) > tonumber(ARGV[7]) then
     finish(KEYS[1], user, id)
     return {'ended', 0}
 end
@@ -85,16 +91,59 @@ if given == n - 1 and now - tonumber(session[4] or 0) <= tonumber(ARGV[6]) then
     return {'rotated', n}
 end
 finish(KEYS[1], user, id)
+revoke('session:' .. id, now)
 return {'reused', 0}",
     )
 });
 
-/// Key: the session. Arguments: index, prefix of a user's sessions, id.
+/// Key: the session. Arguments: index, prefix of a user's sessions, id, user or nothing. With a user it ends only a session
+/// of theirs; whether it did. It is revoked even if Redis has no such session any more.
 static END: LazyLock<Script> = LazyLock::new(|| {
     script(
         r"
-finish(KEYS[1], redis.call('HGET', KEYS[1], 'user'), ARGV[3])
+local user = redis.call('HGET', KEYS[1], 'user')
+if ARGV[4] ~= '' and user ~= ARGV[4] then return 0 end
+finish(KEYS[1], user, ARGV[3])
+revoke('session:' .. ARGV[3], now())
 return 1",
+    )
+});
+
+/// Key: the user's sessions. Arguments: index, prefix of a user's sessions, prefix of a session, user.
+static END_ALL: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        r"
+local now = now()
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+    finish(ARGV[3] .. id, ARGV[4], id)
+end
+revoke('user:' .. ARGV[4] .. ':' .. string.format('%d', now), now)
+return 1",
+    )
+});
+
+/// Argument: the user. Their access tokens no longer count; their sessions go on, and get others.
+static OUTDATE: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        r"
+local now = now()
+revoke('user:' .. ARGV[1] .. ':' .. string.format('%d', now), now)
+return 1",
+    )
+});
+
+/// Key: the user's sessions. Arguments: prefix of a session, idle time.
+static LIST: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        r"
+local oldest, found = now() - ARGV[2], {}
+for _, id in ipairs(redis.call('ZREVRANGE', KEYS[1], 0, -1)) do
+    local session = redis.call('HMGET', ARGV[1] .. id, 'created', 'last_used', 'client')
+    if session[2] and tonumber(session[2]) >= oldest then
+        table.insert(found, {id, session[1] or '0', session[2], session[3] or ''})
+    end
+end
+return found",
     )
 });
 
@@ -120,7 +169,17 @@ return {#ids, ended}",
 });
 
 fn script(body: &str) -> Script {
-    Script::new(&format!("{PRELUDE}{body}"))
+    Script::new(&format!("{NOW}{}{FINISH}{body}", *REVOKE))
+}
+
+/// A session as its user sees it.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: String,
+    pub(super) created_at: EpochMillis,
+    pub(super) last_used_at: EpochMillis,
+    /// What the client that began it calls itself.
+    pub(super) client: String,
 }
 
 /// The sessions of all users.
@@ -150,8 +209,8 @@ impl Sessions {
         Self { redis, idle }
     }
 
-    /// Begins a session of this user; the token is its first.
-    pub(super) async fn begin(&self, user_id: &str) -> Result<RefreshToken, RedisError> {
+    /// Begins a session of this user on this client; the token is its first.
+    pub(super) async fn begin(&self, user_id: &str, client: &str) -> Result<RefreshToken, RedisError> {
         let session_id = Uuid::now_v7().to_string();
         let mut script = BEGIN.prepare_invoke();
         script
@@ -163,7 +222,8 @@ impl Sessions {
             .arg(user_id)
             .arg(MAX_PER_USER)
             .arg(millis(self.idle))
-            .arg(MAX_SWEPT);
+            .arg(MAX_SWEPT)
+            .arg(client.chars().take(MAX_CLIENT_CHARS).collect::<String>());
         self.redis.run::<i64>(&script).await?;
         Ok(RefreshToken { session_id, number: 1 })
     }
@@ -185,7 +245,8 @@ impl Sessions {
             .arg(&token.session_id)
             .arg(token.number)
             .arg(millis(self.idle))
-            .arg(millis(GRACE));
+            .arg(millis(GRACE))
+            .arg(millis(MAX_LIFE));
         let (outcome, number): (String, u64) = self.redis.run(&script).await?;
         Ok(match outcome.as_str() {
             "rotated" => {
@@ -199,13 +260,56 @@ impl Sessions {
 
     /// Ends a session; one that has ended already is no error.
     pub(super) async fn end(&self, session_id: &str) -> Result<(), RedisError> {
+        self.end_if(session_id, "").await.map(drop)
+    }
+
+    /// Ends a session of this user; whether there was one.
+    pub(super) async fn end_of(&self, user_id: &str, session_id: &str) -> Result<bool, RedisError> {
+        self.end_if(session_id, user_id).await
+    }
+
+    async fn end_if(&self, session_id: &str, user_id: &str) -> Result<bool, RedisError> {
         let mut script = END.prepare_invoke();
         script
             .key(keys::session(session_id))
             .arg(keys::SESSIONS_BY_LAST_USE)
             .arg(keys::user_sessions(""))
-            .arg(session_id);
+            .arg(session_id)
+            .arg(user_id);
+        Ok(self.redis.run::<i64>(&script).await? == 1)
+    }
+
+    /// Ends all sessions of a user.
+    pub(super) async fn end_all(&self, user_id: &str) -> Result<(), RedisError> {
+        let mut script = END_ALL.prepare_invoke();
+        script
+            .key(keys::user_sessions(user_id))
+            .arg(keys::SESSIONS_BY_LAST_USE)
+            .arg(keys::user_sessions(""))
+            .arg(keys::session(""))
+            .arg(user_id);
         self.redis.run::<i64>(&script).await.map(drop)
+    }
+
+    /// Ends a user's access tokens, not their sessions: what the tokens say of the user has changed.
+    pub(super) async fn outdate(&self, user_id: &str) -> Result<(), RedisError> {
+        let mut script = OUTDATE.prepare_invoke();
+        script.arg(user_id);
+        self.redis.run::<i64>(&script).await.map(drop)
+    }
+
+    /// A user's sessions, the youngest first; at most as many as a user may have.
+    pub(super) async fn list(&self, user_id: &str) -> Result<Vec<Session>, RedisError> {
+        let mut script = LIST.prepare_invoke();
+        script.key(keys::user_sessions(user_id)).arg(keys::session("")).arg(millis(self.idle));
+        let found: Vec<(String, i64, i64, String)> = self.redis.run(&script).await?;
+        let session = |(id, created, last_used, client)| Session {
+            id,
+            created_at: EpochMillis(created),
+            last_used_at: EpochMillis(last_used),
+            client,
+        };
+        Ok(found.into_iter().map(session).collect())
     }
 
     /// Takes out at most `limit` sessions that have lain unused for too long; how many it looked at, and took out.

@@ -46,7 +46,19 @@ impl TryFrom<Row> for User {
     }
 }
 
-const FIND: &str = "SELECT id, name, email, picture, role FROM users WHERE id = $1";
+const FIND: &str = "SELECT id, name, email, picture, role FROM users WHERE id = $1 AND deleted_at IS NULL";
+
+const FIND_PAGE: &str = "SELECT id, name, email, picture, role FROM users
+    WHERE id > $1 AND deleted_at IS NULL ORDER BY id LIMIT $2";
+
+const SET_ROLE: &str = "UPDATE users SET role = $1 WHERE id = $2 AND deleted_at IS NULL";
+
+/// What others still see of a user who has left.
+const NAME_OF_THE_GONE: &str = "탈퇴한 사용자";
+
+const ANONYMISE: &str =
+    "UPDATE users SET name = $1, email = NULL, picture = NULL, role = 'user', deleted_at = $2
+    WHERE id = $3 AND deleted_at IS NULL";
 
 const FIND_BY_IDENTITY: &str = "SELECT u.id, u.name, u.email, u.picture, u.role FROM identities i
     JOIN users u ON u.id = i.user_id WHERE i.provider = $1 AND i.sub = $2";
@@ -60,6 +72,64 @@ const INSERT_IDENTITY: &str =
 pub(super) async fn find_user(db: &Db, id: &str) -> sqlx::Result<Option<User>> {
     let row: Option<Row> = read!(db, |pool| sqlx::query_as(FIND).bind(id).fetch_optional(pool).await)?;
     row.map(User::try_from).transpose()
+}
+
+/// Users in the order of their ids, which is that of their first sign-in, after an id.
+pub(super) async fn find_users(db: &Db, after: &str, limit: i64) -> sqlx::Result<Vec<User>> {
+    let rows: Vec<Row> =
+        read!(db, |pool| sqlx::query_as(FIND_PAGE).bind(after).bind(limit).fetch_all(pool).await)?;
+    rows.into_iter().map(User::try_from).collect()
+}
+
+/// Changes a user's role; whether there is such a user.
+pub(super) async fn set_role(db: &Db, id: &str, role: Role) -> sqlx::Result<bool> {
+    let done = write!(db, |pool| sqlx::query(SET_ROLE).bind(role.as_str()).bind(id).execute(pool).await?);
+    Ok(done.rows_affected() == 1)
+}
+
+/// Forgets who a user was. Their identities go: whoever signs in with one begins anew.
+pub(super) async fn delete_user(db: &Db, id: &str) -> sqlx::Result<()> {
+    transaction!(db, |tx| {
+        sqlx::query("DELETE FROM identities WHERE user_id = $1").bind(id).execute(&mut *tx).await?;
+        sqlx::query(ANONYMISE)
+            .bind(NAME_OF_THE_GONE)
+            .bind(EpochMillis::now())
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
+        Ok(())
+    })
+}
+
+/// What came of linking an identity.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Linked {
+    /// It is the user's now, or was before.
+    Yes,
+    /// It is somebody else's.
+    OfAnother,
+}
+
+/// Gives a user another identity.
+pub(super) async fn link_identity(db: &Db, identity: &Identity, user_id: &str) -> sqlx::Result<Linked> {
+    const LINK: &str = "INSERT INTO identities (provider, sub, user_id, created_at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (provider, sub) DO NOTHING";
+    const OWNER: &str = "SELECT user_id FROM identities WHERE provider = $1 AND sub = $2";
+    transaction!(db, |tx| {
+        sqlx::query(LINK)
+            .bind(&identity.provider)
+            .bind(&identity.sub)
+            .bind(user_id)
+            .bind(EpochMillis::now())
+            .execute(&mut *tx)
+            .await?;
+        let owner: String = sqlx::query_scalar(OWNER)
+            .bind(&identity.provider)
+            .bind(&identity.sub)
+            .fetch_one(&mut *tx)
+            .await?;
+        Ok(if owner == user_id { Linked::Yes } else { Linked::OfAnother })
+    })
 }
 
 /// Notes that a session began, for the statistics.

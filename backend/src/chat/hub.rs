@@ -1,11 +1,14 @@
 //! The sockets of this process, by user.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use axum::extract::ws::Utf8Bytes;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::current_user::{Authenticator, CurrentUser};
 
 use super::model::{Members, Message, ServerFrame};
 use super::outbox::{Frames, Outbox};
@@ -49,6 +52,10 @@ impl Drop for Registration {
 pub(super) struct Connection {
     /// Whose it is.
     pub(super) user_id: String,
+    session_id: String,
+    /// When the token was issued that it rests on, in milliseconds since the Unix epoch.
+    issued_ms: AtomicU64,
+    revoked: CancellationToken,
     /// What waits to be written.
     pub(super) outbox: Outbox,
     delivered: Mutex<Delivered>,
@@ -109,6 +116,12 @@ impl Hub {
         }
     }
 
+    /// Ends every socket whose token was revoked.
+    pub(super) fn end_revoked(&self, authenticator: &Authenticator) {
+        let users = self.by_user.read().unwrap_or_else(PoisonError::into_inner);
+        users.values().flatten().for_each(|connection| connection.end_if_revoked(authenticator));
+    }
+
     /// Something may have been missed: every socket looks into the database.
     pub(super) fn let_all_catch_up(&self) {
         let users = self.by_user.read().unwrap_or_else(PoisonError::into_inner);
@@ -118,10 +131,36 @@ impl Hub {
 
 impl Connection {
     /// A connection that has been given everything up to these numbers.
-    pub(super) fn new(user_id: String, outbox: Outbox, last_seqs: Vec<(String, i64)>) -> Self {
+    pub(super) fn new(user: &CurrentUser, outbox: Outbox, last_seqs: Vec<(String, i64)>) -> Self {
         let is_partial = last_seqs.len() >= MAX_TRACKED_ROOMS;
         let delivered = Delivered { by_room: last_seqs.into_iter().collect(), is_partial };
-        Self { user_id, outbox, delivered: Mutex::new(delivered), behind: Notify::new() }
+        Self {
+            user_id: user.id.clone(),
+            session_id: user.session_id.clone(),
+            issued_ms: AtomicU64::new(user.issued_ms),
+            revoked: CancellationToken::new(),
+            outbox,
+            delivered: Mutex::new(delivered),
+            behind: Notify::new(),
+        }
+    }
+
+    /// It rests on another token of its session from now on.
+    pub(super) fn renew(&self, issued_ms: u64) {
+        self.issued_ms.store(issued_ms, Ordering::Relaxed);
+    }
+
+    /// Ends it if its token was revoked.
+    pub(super) fn end_if_revoked(&self, authenticator: &Authenticator) {
+        let issued_ms = self.issued_ms.load(Ordering::Relaxed);
+        if authenticator.is_revoked(&self.user_id, &self.session_id, issued_ms) {
+            self.revoked.cancel();
+        }
+    }
+
+    /// Waits until its token is revoked.
+    pub(super) async fn revoked(&self) {
+        self.revoked.cancelled().await;
     }
 
     /// Puts the message in the outbox if it is the next of its room. One that was delivered already is passed over;
@@ -180,6 +219,8 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use access_token::Role;
+
     use super::super::outbox::QueueSpace;
     use super::*;
     use crate::clock::EpochMillis;
@@ -199,7 +240,9 @@ mod tests {
     async fn messages_reach_a_socket_once_and_in_order() {
         let hub = Arc::new(Hub::new(1));
         let (outbox, frames) = Outbox::new(10_000, QueueSpace::new(10_000));
-        let connection = Connection::new("u".into(), outbox, vec![("r".into(), 4)]);
+        let (id, session_id) = ("u".to_owned(), "s".to_owned());
+        let user = CurrentUser { id, session_id, role: Role::User, issued_ms: 0, expires_at: 0 };
+        let connection = Connection::new(&user, outbox, vec![("r".into(), 4)]);
         let mut registration = Hub::register(&hub, connection, frames, hub.reserve().expect("a place"));
         let members = Members { user_id: "u".into(), owner_id: None };
         for seq in [4, 5, 5, 7, 6, 7] {

@@ -25,6 +25,8 @@ const MAX_BODY_CHARS: usize = 4000;
 const MAX_CLIENT_ID_CHARS: usize = 64;
 /// Messages read from the database at once.
 const PAGE: i64 = 100;
+/// Between two looks at all sockets for revoked tokens.
+const REVOCATION_PAUSE: Duration = Duration::from_millis(100);
 /// Sockets that look into the database at once, after a break: requests come first.
 const CATCH_UPS_AT_ONCE: usize = 2;
 
@@ -96,6 +98,8 @@ impl Chat {
         let hub = Arc::new(Hub::new(config.chat.max_connections));
         let (link_tasks, link_stop) = (TaskTracker::new(), CancellationToken::new());
         let broker = Broker::start(&redis, hub.clone(), &link_tasks, &link_stop)?;
+        let watch = end_revoked(authenticator.clone(), hub.clone());
+        link_tasks.spawn(link_stop.clone().run_until_cancelled_owned(watch));
         Ok(Self(Arc::new(Inner {
             tickets: Tickets::new(config.tokens.refresh_secret()),
             config: config.chat,
@@ -260,20 +264,22 @@ impl Chat {
         let place = self.0.hub.reserve().ok_or(ChatError::TooManyConnections)?;
         let (outbox, frames) = Outbox::new(self.0.config.send_queue_bytes, self.0.queue_space.clone());
         let last_seqs = self.last_seqs(&user.id).await?;
-        let connection = Connection::new(user.id.clone(), outbox, last_seqs);
+        let connection = Connection::new(user, outbox, last_seqs);
         let registration = Hub::register(&self.0.hub, connection, frames, place);
+        // What was revoked before it could be found in the hub.
+        registration.connection.end_if_revoked(&self.0.authenticator);
         // What was stored between the reading and the registration.
         registration.connection.fell_behind();
         Ok(registration)
     }
 
-    /// The end of the token, if it is one of the same user and session.
-    pub(super) fn renew(&self, user: &CurrentUser, access_token: &str) -> Result<u64, ChatError> {
+    /// The token's user, if it is one of the same user and session.
+    pub(super) fn renew(&self, user: &CurrentUser, access_token: &str) -> Result<CurrentUser, ChatError> {
         let renewed = self.0.authenticator.recognise(access_token).map_err(|_| ChatError::WrongToken)?;
         if renewed.id != user.id || renewed.session_id != user.session_id {
             return Err(ChatError::WrongToken);
         }
-        Ok(renewed.expires_at)
+        Ok(renewed)
     }
 
     /// Runs a socket, to be waited for at the end.
@@ -284,6 +290,16 @@ impl Chat {
     /// Waits until the process stops.
     pub(super) async fn closing(&self) {
         self.0.closing.cancelled().await;
+    }
+}
+
+/// Ends sockets as their tokens are revoked. All are looked at each time, but no more often than some times a second: a flood
+/// of revocations costs no more than that.
+async fn end_revoked(authenticator: Authenticator, hub: Arc<Hub>) {
+    let mut revocations = authenticator.revocations();
+    while revocations.changed().await.is_ok() {
+        hub.end_revoked(&authenticator);
+        tokio::time::sleep(REVOCATION_PAUSE).await;
     }
 }
 

@@ -48,6 +48,8 @@ enum End {
     Restart,
     /// The access token ended and wasn't renewed: 4001.
     TokenExpired,
+    /// The session ended, or the user's rights changed: 4003.
+    Revoked,
     /// Nothing was heard: 4002.
     Silent,
     /// The client reads too slowly: 4008.
@@ -62,6 +64,7 @@ impl End {
             Self::Gone => return None,
             Self::Restart => (1012, "restart"),
             Self::TokenExpired => (4001, "token expired"),
+            Self::Revoked => (4003, "session ended"),
             Self::Silent => (4002, "silent"),
             Self::TooSlow => (4008, "too slow"),
             Self::Binary => (1003, "text only"),
@@ -104,6 +107,7 @@ async fn serve(
         () = connection.outbox.overflowed() => End::TooSlow,
         never = catch_up(chat, &connection) => match never {},
         () = expired(expires_at) => End::TokenExpired,
+        () = connection.revoked() => End::Revoked,
         () = chat.closing() => End::Restart,
     }
 }
@@ -237,7 +241,10 @@ async fn answer(
             }
         }
         ClientFrame::Renew { access_token } => match chat.renew(user, &access_token) {
-            Ok(expires_at) => drop(expiry.send_replace(expires_at)),
+            Ok(renewed) => {
+                connection.renew(renewed.issued_ms);
+                expiry.send_replace(renewed.expires_at);
+            }
             Err(error) => refuse(connection, &error.into(), None, None),
         },
         ClientFrame::Unknown => {

@@ -35,6 +35,7 @@ pub(super) struct Ticket {
     role: Role,
     /// The socket ends with the access token that the ticket was bought with.
     token_expires_at: u64,
+    token_issued_ms: u64,
     usable_until_ms: i64,
 }
 
@@ -54,6 +55,7 @@ impl Tickets {
             session: user.session_id.clone(),
             role: user.role,
             token_expires_at: user.expires_at,
+            token_issued_ms: user.issued_ms,
             usable_until_ms: now.0.saturating_add(life_ms),
         };
         let content = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&ticket).expect("plain values serialise"));
@@ -81,6 +83,7 @@ impl Ticket {
             id: self.user,
             session_id: self.session,
             role: self.role,
+            issued_ms: self.token_issued_ms,
             expires_at: self.token_expires_at,
         }
     }
@@ -92,7 +95,8 @@ mod tests {
 
     #[test]
     fn a_ticket_works_for_thirty_seconds_and_under_its_own_secret() {
-        let user = CurrentUser { id: "u".into(), session_id: "s".into(), role: Role::User, expires_at: 900 };
+        let (id, session_id) = ("u".to_owned(), "s".to_owned());
+        let user = CurrentUser { id, session_id, role: Role::User, issued_ms: 7, expires_at: 900 };
         let tickets = Tickets::new(b"one secret");
         let text = tickets.issue(&user, EpochMillis(0));
         let ticket = tickets.read(&text, EpochMillis(29_999)).expect("still usable");

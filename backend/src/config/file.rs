@@ -74,6 +74,7 @@ struct TokensTable {
     audience: String,
     keys_dir: PathBuf,
     refresh_secret_file: PathBuf,
+    key_lead_seconds: u64,
     access_minutes: u64,
     refresh_idle_days: u64,
 }
@@ -156,7 +157,7 @@ impl File {
             redis: redis(self.redis, folder, &mut faults),
             accounts: accounts(&self.accounts, &self.providers, &mut faults),
             providers: providers(self.providers, self.mode, &mut faults),
-            tokens: tokens(self.tokens, keys_dir, folder, &mut faults),
+            tokens: tokens(self.tokens, self.mode, keys_dir, folder, &mut faults),
             vendors: Vendors { cache: Duration::from_secs(self.vendors.cache_seconds) },
             reservations: Reservations { lock: Duration::from_millis(self.reservations.lock_ms) },
             chat: Chat {
@@ -225,7 +226,7 @@ fn redis(table: RedisTable, folder: &Path, faults: &mut Faults) -> Redis {
     Redis { url: table.url, password, timeout: Duration::from_millis(table.timeout_ms) }
 }
 
-fn tokens(table: TokensTable, keys_dir: PathBuf, folder: &Path, faults: &mut Faults) -> Tokens {
+fn tokens(table: TokensTable, mode: Mode, keys_dir: PathBuf, folder: &Path, faults: &mut Faults) -> Tokens {
     let key = "tokens.refresh_secret_file";
     let secret = secret(&folder.join(table.refresh_secret_file), key, faults);
     if let Some(secret) = &secret {
@@ -242,11 +243,16 @@ fn tokens(table: TokensTable, keys_dir: PathBuf, folder: &Path, faults: &mut Fau
         "tokens.refresh_idle_days",
         "expected 1 to 365",
     );
+    // The edge reads the keys each minute, and may fail to for some.
+    let shortest = if mode == Mode::Production { 300 } else { 1 };
+    let message = "expected 300 (5 minutes) to 86400";
+    faults.require((shortest..=86_400).contains(&table.key_lead_seconds), "tokens.key_lead_seconds", message);
     Tokens {
         issuer: table.issuer,
         audience: table.audience,
         keys_dir,
         refresh_secret: SecretSlice::from(secret.unwrap_or_default().into_bytes()),
+        key_lead: Duration::from_secs(table.key_lead_seconds),
         access: Duration::from_secs(table.access_minutes.saturating_mul(60)),
         refresh_idle: Duration::from_secs(table.refresh_idle_days.saturating_mul(24 * 3600)),
     }

@@ -8,6 +8,7 @@ use access_token::Role;
 use backend::app::App;
 use backend::auth::keys::{self, SigningKeys};
 use backend::auth::tokens::AccessTokens;
+use backend::clock::EpochMillis;
 use backend::config::Config;
 use backend::database::Db;
 use identity_provider::IdentityProvider;
@@ -87,7 +88,8 @@ impl Stack {
         }
         let config = Config::load(&path).expect("a valid configuration");
         let db = Db::open(&config.database).await.expect("opened");
-        let signing_keys = SigningKeys::load(&config.tokens.keys_dir).expect("keys");
+        let signing_keys =
+            SigningKeys::load(&config.tokens.keys_dir, config.tokens.key_schedule()).expect("keys");
         let tokens = AccessTokens::new(&config.tokens, signing_keys);
         let http = reqwest::Client::builder().timeout(PATIENCE).build().expect("a client");
         Self { http, db, tokens, backends, redis, provider_url, _provider: provider, folder }
@@ -136,7 +138,7 @@ impl Stack {
             sqlx::query(sql).bind(&id).bind(name).bind(role.as_str()).execute(pool).await.expect("inserted");
         });
         let session = uuid::Uuid::now_v7().to_string();
-        let token = self.tokens.issue(&id, &session, role).expect("signed");
+        let token = self.tokens.issue(&id, &session, role, EpochMillis::now()).expect("signed");
         TestUser { id, token }
     }
 

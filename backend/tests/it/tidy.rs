@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "app",
         &["admin", "auth", "chat", "health", "prometheus", "reservations", "server", "statistics", "vendors"],
     ),
-    ("admin", &["auth::current_user"]),
+    ("admin", &["auth::current_user", "auth::service"]),
     ("prometheus", &[]),
     ("statistics", &[]),
     ("server", &[]),

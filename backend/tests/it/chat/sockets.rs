@@ -5,6 +5,7 @@ use std::time::Duration;
 use access_token::Role;
 use backend::auth::keys::SigningKeys;
 use backend::auth::tokens::AccessTokens;
+use backend::clock::EpochMillis;
 use backend::config::Config;
 use futures_util::SinkExt as _;
 use serde_json::json;
@@ -17,8 +18,12 @@ use crate::harness::{Stack, TestUser, send};
 fn short_token(stack: &Stack, user: &TestUser, session: &str, seconds: u64) -> TestUser {
     let mut config = Config::load(&stack.folder().join("config/backend.toml")).expect("valid").tokens;
     config.access = Duration::from_secs(seconds);
-    let tokens = AccessTokens::new(&config, SigningKeys::load(&config.keys_dir).expect("keys"));
-    TestUser { id: user.id.clone(), token: tokens.issue(&user.id, session, Role::User).expect("signed") }
+    let tokens =
+        AccessTokens::new(&config, SigningKeys::load(&config.keys_dir, config.key_schedule()).expect("keys"));
+    TestUser {
+        id: user.id.clone(),
+        token: tokens.issue(&user.id, session, Role::User, EpochMillis::now()).expect("signed"),
+    }
 }
 
 #[tokio::test]
