@@ -3,10 +3,14 @@
 //! `http → service → {store, sessions, providers, tokens}`; other features know `current_user` alone. `knowledge` keeps what
 //! `tokens` asks, keys and revocations, up to date.
 
+mod browser;
+mod cookies;
 pub mod current_user;
 pub mod http;
 pub mod keys;
 pub mod knowledge;
+mod oauth;
+mod provider_events;
 mod provider_keys;
 mod providers;
 pub mod purge_sessions;

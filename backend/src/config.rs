@@ -30,6 +30,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Who is more than a user.
     pub accounts: Accounts,
+    /// Where people reach the site, an origin.
+    pub public_url: String,
     /// Who vouches for users.
     pub providers: Vec<Provider>,
     /// Vendors.
@@ -161,8 +163,44 @@ pub struct Provider {
     pub issuer: String,
     /// Where its public keys are read.
     pub jwks_url: String,
-    /// Client ids whose id_tokens are accepted.
+    /// Where a browser is sent to sign in.
+    pub authorization_url: String,
+    /// Where a code is exchanged.
+    pub token_url: String,
+    /// What this site is called there.
+    pub client_id: String,
+    /// What it proves itself with; without one, only apps that hold an id_token can sign in.
+    pub client_secret: Option<SecretString>,
+    /// How it does so.
+    pub client_authentication: ClientAuthentication,
+    /// What is asked for, `openid` among it.
+    pub scopes: Vec<String>,
+    /// Client ids whose id_tokens are accepted, `client_id` among them.
     pub audiences: Vec<String>,
+    /// How it tells of what happens to its users.
+    pub events: Option<Events>,
+    /// What it proves itself with then, where it doesn't sign.
+    pub webhook_key: Option<SecretString>,
+}
+
+/// How a client says who it is at the token endpoint (OpenID Connect Core, section 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuthentication {
+    /// `client_secret_post`
+    Form,
+    /// `client_secret_basic`
+    Basic,
+}
+
+/// How a provider tells of what happens to its users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Events {
+    /// Signed security event tokens (RFC 8417, RFC 8935).
+    SecurityEventTokens,
+    /// Kakao's webhook of users who unlink.
+    KakaoUnlink,
 }
 
 /// Vendors.

@@ -116,6 +116,13 @@ impl Redis {
         self.query::<Option<String>>(&command).await.map(|answer| answer.is_some())
     }
 
+    /// Whether `key` is there.
+    pub async fn exists(&self, key: &str) -> Result<bool, RedisError> {
+        let mut command = ::redis::cmd("EXISTS");
+        command.arg(key);
+        self.query(&command).await
+    }
+
     /// Publishes a message to whoever listens on `channel` now.
     pub async fn publish(&self, channel: &str, payload: &[u8]) -> Result<(), RedisError> {
         let mut command = ::redis::cmd("PUBLISH");

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +13,10 @@ use crate::extract::{Json, Path};
 use crate::pagination::Page;
 use crate::problem::Problem;
 
+use super::browser;
 use super::current_user::CurrentUser;
+use super::oauth::OauthError;
+use super::provider_events::EventError;
 use super::providers::IdTokenError;
 use super::service::{Auth, AuthError, Device, Me, TokenPair};
 
@@ -26,15 +28,16 @@ const JWKS_CACHE: (HeaderName, HeaderValue) =
     (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
 
 /// RFC 6749, section 5.1: answers that carry tokens are kept nowhere.
-const NO_STORE: (HeaderName, HeaderValue) = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+pub(super) const NO_STORE: (HeaderName, HeaderValue) =
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
 /// All routes of sign-in.
 pub fn router(auth: Auth) -> Router {
     Router::new()
         .route("/api/auth/providers", get(providers))
         .route("/api/auth/login", post(login))
-        .route("/api/auth/refresh", post(refresh))
-        .route("/api/auth/logout", post(logout))
+        .merge(browser::router())
+        .route("/api/auth/events/{provider}", post(event))
         .route("/api/auth/logout-all", post(logout_all))
         .route("/api/auth/sessions", get(list_sessions))
         .route("/api/auth/sessions/{id}", delete(end_session))
@@ -57,11 +60,6 @@ struct Link {
     nonce: String,
 }
 
-#[derive(Deserialize)]
-struct Refresh {
-    refresh_token: String,
-}
-
 async fn providers(State(auth): State<Auth>) -> Response {
     Json(auth.providers().summaries()).into_response()
 }
@@ -76,29 +74,8 @@ async fn login(
 }
 
 /// What the client calls itself.
-fn client(headers: &HeaderMap) -> &str {
+pub(super) fn client(headers: &HeaderMap) -> &str {
     headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
-
-async fn refresh(State(auth): State<Auth>, Json(body): Json<Refresh>) -> Result<Response, Problem> {
-    Ok(tokens(auth.refresh(&body.refresh_token).await?))
-}
-
-/// The body's refresh token goes first: an app that signs out may hold an access token that has expired.
-async fn logout(
-    State(auth): State<Auth>,
-    user: Result<CurrentUser, Problem>,
-    body: Bytes,
-) -> Result<StatusCode, Problem> {
-    if body.is_empty() {
-        auth.sign_out(&user?.session_id).await?;
-    } else {
-        let body: Refresh = serde_json::from_slice(&body).map_err(|_| {
-            Problem::unprocessable("invalid-body", "Expected {\"refresh_token\": …} or no body.")
-        })?;
-        auth.sign_out_by_refresh_token(&body.refresh_token).await?;
-    }
-    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn logout_all(State(auth): State<Auth>, user: CurrentUser) -> Result<StatusCode, Problem> {
@@ -143,13 +120,59 @@ async fn link(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// What a provider tells of its users. An answer other than a success makes it tell again.
+async fn event(
+    State(auth): State<Auth>,
+    Path(provider): Path<String>,
+    headers: HeaderMap,
+    body: String,
+) -> Result<StatusCode, Problem> {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    auth.take_event(&provider, authorization, &body).await?;
+    // Of RFC 8935, section 2.2, the answer is 202; Kakao wants 200.
+    let is_webhook = headers.get(header::AUTHORIZATION).is_some();
+    Ok(if is_webhook { StatusCode::OK } else { StatusCode::ACCEPTED })
+}
+
 async fn jwks(State(auth): State<Auth>) -> Response {
     let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
     ([json, JWKS_CACHE], auth.jwks()).into_response()
 }
 
-fn tokens(pair: TokenPair) -> Response {
+pub(super) fn tokens(pair: TokenPair) -> Response {
     ([NO_STORE], Json(pair)).into_response()
+}
+
+impl From<EventError> for Problem {
+    fn from(error: EventError) -> Self {
+        match error {
+            EventError::UnknownProvider => Self::not_found("This provider sends no events here."),
+            EventError::Refused(why) => Self::bad_request(why),
+            EventError::Failed(error) => error.into(),
+        }
+    }
+}
+
+impl From<OauthError> for Problem {
+    fn from(error: OauthError) -> Self {
+        match error {
+            OauthError::UnknownProvider => Self::not_found("There is no such provider to sign in at."),
+            OauthError::UnknownSignIn => Self::new(
+                StatusCode::BAD_REQUEST,
+                "unknown-sign-in",
+                "This sign-in is not known, or took too long. Begin again.",
+            ),
+            OauthError::CodeRefused(cause) => {
+                tracing::warn!(cause, "a provider refuses a code");
+                Self::unauthorized(
+                    "sign-in-refused",
+                    "The provider doesn't confirm this sign-in. Begin again.",
+                )
+            }
+            cause @ OauthError::Unreachable(_) => Self::unavailable(&cause, PROVIDER_RETRY),
+            OauthError::Redis(error) => error.into(),
+        }
+    }
 }
 
 impl From<AuthError> for Problem {
@@ -164,6 +187,7 @@ impl From<AuthError> for Problem {
             AuthError::IdToken(cause @ IdTokenError::KeysUnreachable(_)) => {
                 Self::unavailable(&cause, PROVIDER_RETRY)
             }
+            AuthError::Oauth(error) => error.into(),
             AuthError::IdTokenUsed => Self::unauthorized("invalid-id-token", "The id_token was used before."),
             AuthError::InvalidRefreshToken => {
                 Self::unauthorized("invalid-refresh-token", "The refresh token is not valid, or no longer.")

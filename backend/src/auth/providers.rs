@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::EpochMillis;
-use crate::config::{self, Identity};
+use crate::config::{self, Events, Identity};
 
 use super::provider_keys::{ProviderKeys, ProviderKeysError};
 use super::store::Profile;
@@ -19,9 +21,6 @@ pub(super) const MAX_AGE: Duration = Duration::from_secs(600);
 
 /// How far the provider's clock may be ahead.
 const LEEWAY: Duration = Duration::from_secs(30);
-
-/// The provider's keys are one small document.
-const HTTP_TIMEOUT: Duration = Duration::from_secs(3);
 
 const MAX_ID_TOKEN_BYTES: usize = 8 * 1024;
 const MAX_NONCE_BYTES: usize = 255;
@@ -88,17 +87,13 @@ enum OneOrMany {
 }
 
 impl Providers {
-    pub(super) fn new(providers: &[config::Provider]) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .timeout(HTTP_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+    pub(super) fn new(providers: &[config::Provider], http: &reqwest::Client) -> Self {
         let provider = |config: &config::Provider| {
             let keys = ProviderKeys::new(config.jwks_url.clone(), http.clone());
             let provider = Provider { keys, validation: validation(config), config: config.clone() };
             (config.id.clone(), provider)
         };
-        Ok(Self(providers.iter().map(provider).collect()))
+        Self(providers.iter().map(provider).collect())
     }
 
     pub(super) fn summaries(&self) -> Vec<Summary<'_>> {
@@ -114,41 +109,76 @@ impl Providers {
     ) -> Result<Verified, IdTokenError> {
         self.0.get(provider).ok_or(IdTokenError::UnknownProvider)?.verify(id_token, nonce).await
     }
+
+    /// How a provider tells of what happens to its users, if it is known and does.
+    pub(super) fn events(&self, provider: &str) -> Option<(Events, Option<&SecretString>)> {
+        let config = &self.0.get(provider)?.config;
+        Some((config.events?, config.webhook_key.as_ref()))
+    }
+
+    /// What a security event token says, if it comes from this provider and is for us.
+    pub(super) async fn verify_event<C: DeserializeOwned>(
+        &self,
+        provider: &str,
+        token: &str,
+    ) -> Result<C, IdTokenError> {
+        let provider = self.0.get(provider).ok_or(IdTokenError::UnknownProvider)?;
+        let mut validation = validation(&provider.config);
+        // They don't end (RFC 8417, section 2.2).
+        validation.validate_exp = false;
+        validation.set_required_spec_claims(&["iss", "aud"]);
+        provider.read(token, &validation).await
+    }
+
+    /// Whether the provider may call itself so.
+    pub(super) fn is_issuer(&self, provider: &str, issuer: &str) -> bool {
+        self.0.get(provider).is_some_and(|provider| issuers(&provider.config.issuer).contains(&issuer))
+    }
 }
 
 impl Provider {
     async fn verify(&self, id_token: &str, nonce: &str) -> Result<Verified, IdTokenError> {
-        let malformed = IdTokenError::Invalid("The id_token is malformed.");
-        if id_token.len() > MAX_ID_TOKEN_BYTES {
+        let claims: IdTokenClaims = self.read(id_token, &self.validation).await?;
+        self.check(&claims, nonce, EpochMillis::now().as_secs())?;
+        let signed = id_token.rsplit_once('.').map_or("", |(signed, _)| signed);
+        Ok(Verified {
+            identity: Identity { provider: self.config.id.clone(), sub: claims.sub.clone() },
+            profile: claims.into_profile(),
+            fingerprint: hex(&Sha256::digest(signed)),
+        })
+    }
+
+    /// What a token of this provider says, its signature, issuer and audience proven.
+    async fn read<C: DeserializeOwned>(
+        &self,
+        token: &str,
+        validation: &Validation,
+    ) -> Result<C, IdTokenError> {
+        let malformed = IdTokenError::Invalid("The token is malformed.");
+        if token.len() > MAX_ID_TOKEN_BYTES {
             return Err(malformed);
         }
-        let Some((signed, _)) = id_token.rsplit_once('.') else { return Err(malformed) };
-        let Ok(header) = decode_header(id_token) else { return Err(malformed) };
+        let Ok(header) = decode_header(token) else { return Err(malformed) };
         if header.alg != Algorithm::RS256 || header.crit.is_some() {
-            return Err(IdTokenError::Invalid("The id_token isn't signed with RS256."));
+            return Err(IdTokenError::Invalid("The token isn't signed with RS256."));
         }
-        let kid = header.kid.ok_or(IdTokenError::Invalid("The id_token names no key."))?;
+        let kid = header.kid.ok_or(IdTokenError::Invalid("The token names no key."))?;
         let key = self.keys.find(&kid).await.map_err(|error| match error {
             ProviderKeysError::UnknownKey => {
-                IdTokenError::Invalid("The id_token is signed with an unknown key.")
+                IdTokenError::Invalid("The token is signed with an unknown key.")
             }
             ProviderKeysError::Unreachable(cause) => IdTokenError::KeysUnreachable(cause),
         })?;
-        let token = decode::<IdTokenClaims>(id_token, &key, &self.validation).map_err(|error| {
+        let token = decode::<C>(token, &key, validation).map_err(|error| {
             IdTokenError::Invalid(match error.kind() {
-                ErrorKind::ExpiredSignature => "The id_token has expired.",
-                ErrorKind::InvalidIssuer => "The id_token is from another issuer.",
-                ErrorKind::InvalidAudience => "The id_token is for another client.",
-                ErrorKind::InvalidSignature => "The id_token's signature is wrong.",
-                _ => "The id_token's claims are not acceptable.",
+                ErrorKind::ExpiredSignature => "The token has expired.",
+                ErrorKind::InvalidIssuer => "The token is from another issuer.",
+                ErrorKind::InvalidAudience => "The token is for another client.",
+                ErrorKind::InvalidSignature => "The token's signature is wrong.",
+                _ => "The token's claims are not acceptable.",
             })
         })?;
-        self.check(&token.claims, nonce, EpochMillis::now().as_secs())?;
-        Ok(Verified {
-            identity: Identity { provider: self.config.id.clone(), sub: token.claims.sub.clone() },
-            profile: token.claims.into_profile(),
-            fingerprint: hex(&Sha256::digest(signed)),
-        })
+        Ok(token.claims)
     }
 
     /// What the library's own validation doesn't look at.
@@ -206,7 +236,7 @@ fn issuers(configured: &str) -> Vec<&str> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         write!(text, "{byte:02x}").expect("a String takes all");

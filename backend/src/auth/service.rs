@@ -7,16 +7,20 @@ use access_token::Role;
 use serde::Serialize;
 
 use crate::clock::EpochMillis;
-use crate::config::{Accounts, Config};
+use crate::config::{Accounts, Config, Identity};
 use crate::database::Db;
 use crate::redis::{Redis, RedisError, keys};
 
 use super::current_user::CurrentUser;
+use super::oauth::{Departure, Flows, OauthError};
 use super::providers::{self, IdTokenError, Providers, Verified};
 use super::refresh_token::{RefreshToken, RefreshTokens};
 use super::sessions::{Rotation, Session, Sessions};
 use super::store::{self, Linked, User};
 use super::tokens::AccessTokens;
+
+/// A provider's answers are small documents.
+const PROVIDER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A used id_token is remembered for longer than it would be accepted.
 const USED_ID_TOKEN: Duration = providers::MAX_AGE.saturating_add(Duration::from_secs(120));
@@ -29,6 +33,8 @@ struct Inner {
     db: Db,
     redis: Redis,
     providers: Providers,
+    flows: Flows,
+    public_url: String,
     sessions: Sessions,
     access_tokens: AccessTokens,
     refresh_tokens: RefreshTokens,
@@ -41,6 +47,9 @@ pub enum AuthError {
     /// The provider's word doesn't hold.
     #[error(transparent)]
     IdToken(#[from] IdTokenError),
+    /// The browser's sign-in went wrong.
+    #[error(transparent)]
+    Oauth(#[from] OauthError),
     /// The id_token was accepted before.
     #[error("the id_token was used before")]
     IdTokenUsed,
@@ -77,6 +86,22 @@ pub struct TokenPair {
     token_type: &'static str,
     expires_in: u64,
     refresh_token: String,
+}
+
+/// The same for a browser, which gets the refresh token as a cookie.
+#[derive(Debug, Serialize)]
+pub struct AccessToken {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: u64,
+}
+
+impl TokenPair {
+    /// Both, apart: what goes into the body, and the refresh token.
+    pub fn split(self) -> (AccessToken, String) {
+        let Self { access_token, token_type, expires_in, refresh_token } = self;
+        (AccessToken { access_token, token_type, expires_in }, refresh_token)
+    }
 }
 
 impl From<User> for Me {
@@ -119,8 +144,14 @@ pub struct Me {
 impl Auth {
     /// Wires sign-in.
     pub fn new(config: &Config, db: Db, redis: Redis, access_tokens: AccessTokens) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder()
+            .timeout(PROVIDER_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
         Ok(Self(Arc::new(Inner {
-            providers: Providers::new(&config.providers)?,
+            providers: Providers::new(&config.providers, &http),
+            flows: Flows::new(&config.providers, &config.public_url, redis.clone(), http)?,
+            public_url: config.public_url.clone(),
             sessions: Sessions::new(redis.clone(), config.tokens.refresh_idle),
             refresh_tokens: RefreshTokens::new(config.tokens.refresh_secret()),
             accounts: config.accounts.clone(),
@@ -160,6 +191,52 @@ impl Auth {
             tracing::warn!(%error, session = first.session_id, "a sign-in isn't counted");
         }
         self.token_pair(&user, &first, known_at)
+    }
+
+    /// Where people reach the site.
+    pub(super) fn public_url(&self) -> &str {
+        &self.0.public_url
+    }
+
+    /// How long a refresh token may lie unused.
+    pub(super) fn refresh_idle(&self) -> Duration {
+        self.0.sessions.idle()
+    }
+
+    /// Begins a browser's sign-in.
+    pub(super) async fn depart(&self, provider: &str, return_to: &str) -> Result<Departure, AuthError> {
+        Ok(self.0.flows.begin(provider, return_to).await?)
+    }
+
+    /// A browser has come back without a code: where it was to go.
+    pub(super) async fn give_up(&self, handle: &str) -> Result<String, AuthError> {
+        Ok(self.0.flows.give_up(handle).await?)
+    }
+
+    /// Begins a session for whom a browser comes back with; and where it is to go.
+    pub(super) async fn arrive(
+        &self,
+        provider: &str,
+        code: &str,
+        state: &str,
+        handle: &str,
+        client: &str,
+    ) -> Result<(TokenPair, String), AuthError> {
+        let arrival = self.0.flows.finish(provider, code, state, handle).await?;
+        let pair = self.sign_in(provider, &arrival.id_token, &arrival.nonce, client).await?;
+        Ok((pair, arrival.return_to))
+    }
+
+    pub(super) async fn is_noted(&self, key: &str) -> Result<bool, AuthError> {
+        Ok(self.0.redis.exists(key).await?)
+    }
+
+    pub(super) async fn note(&self, key: &str, life: Duration) -> Result<(), AuthError> {
+        Ok(self.0.redis.set_if_absent(key, life).await.map(drop)?)
+    }
+
+    pub(super) async fn find_user_id(&self, identity: &Identity) -> Result<Option<String>, AuthError> {
+        Ok(store::find_user_id(&self.0.db, identity).await?)
     }
 
     /// Takes a refresh token, and gives the next with a new access token.

@@ -209,6 +209,11 @@ impl Sessions {
         Self { redis, idle }
     }
 
+    /// How long a session may lie unused.
+    pub(super) fn idle(&self) -> Duration {
+        self.idle
+    }
+
     /// Begins a session of this user on this client; the token is its first.
     pub(super) async fn begin(&self, user_id: &str, client: &str) -> Result<RefreshToken, RedisError> {
         let session_id = Uuid::now_v7().to_string();

@@ -132,6 +132,14 @@ pub(super) async fn link_identity(db: &Db, identity: &Identity, user_id: &str) -
     })
 }
 
+/// Whom a provider means, if it is anybody here.
+pub(super) async fn find_user_id(db: &Db, identity: &Identity) -> sqlx::Result<Option<String>> {
+    const SQL: &str = "SELECT user_id FROM identities WHERE provider = $1 AND sub = $2";
+    read!(db, |pool| {
+        sqlx::query_scalar(SQL).bind(&identity.provider).bind(&identity.sub).fetch_optional(pool).await
+    })
+}
+
 /// Notes that a session began, for the statistics.
 pub(super) async fn insert_sign_in(db: &Db, session_id: &str, user_id: &str) -> sqlx::Result<()> {
     const SQL: &str = "INSERT INTO sign_ins (session_id, user_id, signed_in_at) VALUES ($1, $2, $3)";

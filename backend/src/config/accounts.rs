@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::file::Faults;
-use super::{Accounts, Identity, Mode, Provider};
+use super::{Accounts, ClientAuthentication, Events, Identity, Mode, Provider};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,7 +21,19 @@ pub(super) struct ProviderTable {
     name: String,
     issuer: String,
     jwks_url: String,
+    authorization_url: String,
+    token_url: String,
+    client_id: String,
+    #[serde(default)]
+    client_secret: SecretString,
+    client_authentication: ClientAuthentication,
+    scopes: Vec<String>,
+    #[serde(default)]
     audiences: Vec<String>,
+    #[serde(default)]
+    events: Option<Events>,
+    #[serde(default)]
+    webhook_key: SecretString,
 }
 
 /// Names admins by identities of known providers.
@@ -49,24 +62,49 @@ pub(super) fn providers(tables: Vec<ProviderTable>, mode: Mode, faults: &mut Fau
             "expected an id of a-z, 0-9 and -",
         );
         faults.require(ids.insert(table.id.clone()), &key, "this id is given twice");
-        faults.require(!table.audiences.is_empty(), &key, "audiences: expected at least one client id");
         faults.require(!table.issuer.is_empty(), &key, "issuer: expected the provider's `iss`");
-        let url = reqwest::Url::parse(&table.jwks_url);
-        let http = url.is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        faults.require(http, &key, "jwks_url: expected an http or https URL");
-        let is_private = |url: &str| url.starts_with("https://");
         faults.require(
-            mode == Mode::Development || (is_private(&table.issuer) && is_private(&table.jwks_url)),
+            table.scopes.iter().any(|scope| scope == "openid"),
+            &key,
+            "scopes: expected `openid` among them",
+        );
+        let urls = [
+            ("jwks_url", &table.jwks_url),
+            ("authorization_url", &table.authorization_url),
+            ("token_url", &table.token_url),
+        ];
+        for (name, url) in urls {
+            let url = reqwest::Url::parse(url);
+            let http = url.is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+            faults.require(http, &key, &format!("{name}: expected an http or https URL"));
+        }
+        let is_private = |url: &str| url.starts_with("https://");
+        let all = urls.iter().all(|(_, url)| is_private(url)) && is_private(&table.issuer);
+        faults.require(
+            mode == Mode::Development || all,
             &key,
             "in production an issuer and its keys are reached by https:// only",
         );
     }
+    let given = |secret: SecretString| Some(secret).filter(|secret| !secret.expose_secret().is_empty());
     let provider = |table: ProviderTable| Provider {
         id: table.id,
         name: table.name,
         issuer: table.issuer,
         jwks_url: table.jwks_url,
-        audiences: table.audiences,
+        authorization_url: table.authorization_url,
+        token_url: table.token_url,
+        client_secret: given(table.client_secret),
+        client_authentication: table.client_authentication,
+        scopes: table.scopes,
+        audiences: std::iter::once(table.client_id.clone())
+            .chain(table.audiences)
+            .filter(|audience| !audience.is_empty())
+            .collect(),
+        client_id: table.client_id,
+        events: table.events,
+        webhook_key: given(table.webhook_key),
     };
-    tables.into_iter().map(provider).collect()
+    // Without a client id nobody can sign in there: this site isn't registered with it.
+    tables.into_iter().filter(|table| !table.client_id.is_empty()).map(provider).collect()
 }

@@ -22,6 +22,7 @@ const MIN_SECRET_BYTES: usize = 32;
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
     mode: Mode,
+    public_url: String,
     listen: ListenTable,
     shutdown: ShutdownTable,
     database: DatabaseTable,
@@ -157,6 +158,7 @@ impl File {
             redis: redis(self.redis, folder, &mut faults),
             accounts: accounts(&self.accounts, &self.providers, &mut faults),
             providers: providers(self.providers, self.mode, &mut faults),
+            public_url: origin(&self.public_url, &mut faults),
             tokens: tokens(self.tokens, self.mode, keys_dir, folder, &mut faults),
             vendors: Vendors { cache: Duration::from_secs(self.vendors.cache_seconds) },
             reservations: Reservations { lock: Duration::from_millis(self.reservations.lock_ms) },
@@ -186,6 +188,20 @@ impl File {
         );
         faults.require(config.chat.max_connections > 0, "chat.max_connections", "expected at least 1");
         if faults.0.is_empty() { Ok(config) } else { Err(faults.0) }
+    }
+}
+
+/// Scheme, host and port, without a slash at the end.
+fn origin(text: &str, faults: &mut Faults) -> String {
+    let url = reqwest::Url::parse(text).ok();
+    let is_origin =
+        |url: &reqwest::Url| url.scheme() == "https" && url.path() == "/" && url.query().is_none();
+    match url.filter(is_origin) {
+        Some(url) => url.origin().ascii_serialization(),
+        None => {
+            faults.add("public_url", "expected https://HOST or https://HOST:PORT");
+            String::new()
+        }
     }
 }
 

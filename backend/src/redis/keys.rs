@@ -22,6 +22,16 @@ pub fn used_id_token(sha256_hex: &str) -> String {
     format!("used:id-token:{sha256_hex}")
 }
 
+/// A browser's sign-in on its way, by the hash of its cookie.
+pub fn sign_in(sha256_hex: &str) -> String {
+    format!("sign-in:{sha256_hex}")
+}
+
+/// An event of a provider that was taken, by the hash of its id.
+pub fn taken_event(sha256_hex: &str) -> String {
+    format!("used:event:{sha256_hex}")
+}
+
 /// A WebSocket ticket that was used.
 pub fn used_ticket(id: &str) -> String {
     format!("used:ws-ticket:{id}")

@@ -1,6 +1,7 @@
 //! Sign-in, sessions, and who is let in.
 
 mod access;
+mod browser;
 mod revocation;
 mod sessions;
 mod sign_in;

@@ -179,6 +179,11 @@ impl Stack {
         id
     }
 
+    /// The address of a route of the identity provider.
+    pub fn provider(&self, path: &str) -> String {
+        format!("{}{path}", self.provider_url)
+    }
+
     /// The folder of the stack's files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -262,21 +267,37 @@ fn write_config(folder: &Path, provider_url: &str, change: &impl Fn(&mut toml::T
     }
     std::fs::write(folder.join("var/secrets/redis-password"), Redis::PASSWORD).expect("written");
     std::fs::write(folder.join("var/secrets/refresh-secret"), "0123456789abcdef".repeat(4)).expect("written");
-    let client_id =
-        |name: &str| (name == "GOOGLE_CLIENT_ID").then(|| identity_provider::CLIENT_ID.to_owned());
-    let shipped = config_text::expand(SHIPPED_CONFIG, client_id).expect("it has all that it asks for");
+    let shipped = config_text::expand(SHIPPED_CONFIG, |name| environment(name, provider_url));
+    let shipped = shipped.expect("it has all that it asks for");
     let mut config: toml::Table = shipped.parse().expect("the shipped configuration");
     config["mode"] = "development".into();
     config["listen"]["api"] = "127.0.0.1:0".into();
     config["listen"]["management"] = "127.0.0.1:0".into();
     config["shutdown"]["drain_ms"] = 0.into();
     config["redis"]["url"] = format!("redis+unix://{}", Redis::socket(folder).display()).into();
-    config["providers"][0]["issuer"] = format!("{provider_url}/google").into();
-    config["providers"][0]["jwks_url"] = format!("{provider_url}/google/jwks.json").into();
     change(&mut config);
     let path = folder.join("config/backend.toml");
     std::fs::write(&path, config.to_string()).expect("written");
     path
+}
+
+/// What `cargo xtask up` sets.
+fn environment(name: &str, provider_url: &str) -> Option<String> {
+    let (provider, what) = name.split_once('_')?;
+    if !matches!(provider, "GOOGLE" | "KAKAO") {
+        return None;
+    }
+    let base = format!("{provider_url}/{}", provider.to_lowercase());
+    Some(match what {
+        "ISSUER" => base,
+        "JWKS_URL" => format!("{base}/jwks.json"),
+        "AUTHORIZATION_URL" => format!("{base}/authorize"),
+        "TOKEN_URL" => format!("{base}/token"),
+        "CLIENT_ID" => identity_provider::CLIENT_ID.to_owned(),
+        "CLIENT_SECRET" => identity_provider::CLIENT_SECRET.to_owned(),
+        "ADMIN_KEY" => identity_provider::KAKAO_ADMIN_KEY.to_owned(),
+        _ => return None,
+    })
 }
 
 async fn start_provider(folder: &Path) -> (String, AbortOnDropHandle<()>) {

@@ -16,11 +16,21 @@ const OWN_HOSTS: [&str; 5] = ["127.0.0.1:", "[::1]:", "[::]:", "0.0.0.0:", "loca
 
 /// What the shipped files take from the environment on a developer's machine: the identity provider that `up` starts
 /// vouches for everybody.
-const DEVELOPMENT: [(&str, &str); 4] = [
+const DEVELOPMENT: [(&str, &str); 14] = [
     ("DAEMUN_MODE", "development"),
     ("GOOGLE_ISSUER", "http://127.0.0.1:9000/google"),
     ("GOOGLE_JWKS_URL", "http://127.0.0.1:9000/google/jwks.json"),
+    ("GOOGLE_AUTHORIZATION_URL", "http://127.0.0.1:9000/google/authorize"),
+    ("GOOGLE_TOKEN_URL", "http://127.0.0.1:9000/google/token"),
     ("GOOGLE_CLIENT_ID", "daemun-development"),
+    ("GOOGLE_CLIENT_SECRET", "daemun-development-secret"),
+    ("KAKAO_ISSUER", "http://127.0.0.1:9000/kakao"),
+    ("KAKAO_JWKS_URL", "http://127.0.0.1:9000/kakao/jwks.json"),
+    ("KAKAO_AUTHORIZATION_URL", "http://127.0.0.1:9000/kakao/authorize"),
+    ("KAKAO_TOKEN_URL", "http://127.0.0.1:9000/kakao/token"),
+    ("KAKAO_CLIENT_ID", "daemun-development"),
+    ("KAKAO_CLIENT_SECRET", "daemun-development-secret"),
+    ("KAKAO_ADMIN_KEY", "daemun-development-admin-key"),
 ];
 
 /// Where relative paths of the shipped configuration lead.

@@ -22,7 +22,7 @@ async fn providers_are_listed_by_id_and_name() {
     let stack = Stack::start().await;
     assert_eq!(
         stack.get("/api/auth/providers").await.expect(200),
-        json!([{"id": "google", "name": "Google"}])
+        json!([{"id": "google", "name": "Google"}, {"id": "kakao", "name": "Kakao"}])
     );
 }
 

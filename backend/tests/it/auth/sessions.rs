@@ -178,7 +178,9 @@ async fn signing_out_ends_the_session_by_either_token() {
 
     let url = stack.url(0, "/api/auth/logout");
     send(stack.http.post(&url)).await.expect_problem(401, "token-missing");
-    send(stack.http.post(&url).body("?")).await.expect_problem(422, "invalid-body");
+    send(stack.http.post(&url).body("?")).await.expect_problem(415, "unsupported-media-type");
+    let json_text = stack.http.post(&url).header("content-type", "application/json").body("?");
+    send(json_text).await.expect_problem(422, "invalid-body");
     let forged = json!({"refresh_token": "a.1.b"});
     send(stack.http.post(&url).json(&forged)).await.expect_problem(401, "invalid-refresh-token");
 }

@@ -84,7 +84,7 @@ async fn an_id_token_that_proves_nothing_is_refused() {
 #[tokio::test]
 async fn an_id_token_for_another_client_or_of_another_issuer_is_refused() {
     for (key, value) in
-        [("audiences", json!(["another-client"])), ("issuer", json!("http://127.0.0.1:1/google"))]
+        [("client_id", json!("another-client")), ("issuer", json!("http://127.0.0.1:1/google"))]
     {
         let value = toml::Value::try_from(value).expect("toml");
         let change = |config: &mut toml::Table| config["providers"][0][key] = value.clone();
