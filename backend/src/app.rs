@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use axum::extract::DefaultBodyLimit;
 use axum::{Extension, Router};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::admin;
 use crate::auth;
 use crate::auth::current_user::Authenticator;
 use crate::auth::keys::SigningKeys;
 use crate::auth::purge_sessions::PurgeSessions;
+use crate::auth::revocation_feed;
 use crate::auth::service::Auth;
 use crate::auth::tokens::AccessTokens;
 use crate::chat;
@@ -45,6 +47,7 @@ pub struct App {
     chat: Chat,
     reservations: Reservations,
     jobs: Running,
+    revocations: AbortOnDropHandle<()>,
     db: Db,
     shutdown: config::Shutdown,
 }
@@ -60,6 +63,9 @@ impl App {
         let authenticator = Authenticator::new(tokens.clone());
         let stopping = Stopping::default();
 
+        let feed = revocation_feed::follow(&redis, tokens.clone())?;
+        let revocations = AbortOnDropHandle::new(tokio::spawn(feed));
+        let gateway = auth::gateway::router(tokens.clone());
         let auth = Auth::new(&config, db.clone(), redis.clone(), tokens)?;
         let vendors = Vendors::new(db.clone(), redis.clone(), config.vendors);
         let reservations = Reservations::new(db.clone(), redis.clone(), vendors.clone(), config.reservations);
@@ -77,13 +83,24 @@ impl App {
             .merge(reservations::http::router(reservations.clone()))
             .layer(Extension(authenticator))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
-        let management =
-            health::router(db.clone(), redis.clone(), stopping.clone()).merge(prometheus::router(metrics));
+        let management = health::router(db.clone(), redis.clone(), stopping.clone())
+            .merge(prometheus::router(metrics))
+            .merge(gateway);
 
         let api = Server::start(config.listen.api, api).await?;
         let management = Server::start(config.listen.management, management).await?;
         let jobs = jobs.start();
-        Ok(Self { api, management, stopping, chat, reservations, jobs, db, shutdown: config.shutdown })
+        Ok(Self {
+            api,
+            management,
+            stopping,
+            chat,
+            reservations,
+            jobs,
+            revocations,
+            db,
+            shutdown: config.shutdown,
+        })
     }
 
     /// Where the service listens.
@@ -105,6 +122,7 @@ impl App {
         tokio::join!(self.api.stop(grace), self.chat.stop(grace), self.jobs.stop(grace));
         // Bookings whose clients have gone; those of requests ended with them.
         self.reservations.stop(end.saturating_duration_since(Instant::now())).await;
+        drop(self.revocations);
         self.management.stop(MANAGEMENT_GRACE).await;
         self.db.close().await;
     }

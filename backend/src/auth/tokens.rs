@@ -46,6 +46,11 @@ impl AccessTokens {
         self.0.life
     }
 
+    /// What was revoked lately.
+    pub fn revocations(&self) -> &Revocations {
+        &self.0.revocations
+    }
+
     /// The JWK Set document of the public keys.
     pub fn jwks(&self) -> &str {
         &self.0.keys.jwks
