@@ -22,6 +22,8 @@ mod guards;
 mod http2;
 mod http2_wire;
 mod load;
+mod nginx;
+mod nginx_process;
 mod operations;
 mod paths;
 mod pebble;
