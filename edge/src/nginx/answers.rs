@@ -176,7 +176,7 @@ fn cors_fields(w: &mut Writer, with: &[(&Case<'_>, &Cors)]) {
             ("fields", "\"Pages of other sites may not send these fields.\""),
         ],
     );
-    w.comment("A preflight's answer has its own fields, a refused one none.");
+    w.comment("A preflight's answer has its own fields; a refused one has those of any answer.");
     let own = |name: &str, value: &dyn Fn(&Cors) -> Option<String>| {
         let entries = with
             .iter()
@@ -191,15 +191,13 @@ fn cors_fields(w: &mut Writer, with: &[(&Case<'_>, &Cors)]) {
     ] {
         w.map("\"$preflight $preflight_route\"", &name, "\"\"", entries);
     }
-    w.map(
-        "$preflight",
-        "$cors_allow_origin",
-        "\"\"",
-        [("yes", "$announced_origin"), ("none", "$answer_origin")],
-    );
+    w.map("$preflight", "$cors_allow_origin", "$answer_origin", [("yes", "$announced_origin")]);
     let credentials = with.iter().filter(|(_, cors)| cors.credentials).flat_map(|(case, _)| {
         let name = &case.name;
-        [(format!("~^yes {name} [^ ]+ ."), "\"true\""), (format!("~^none [^ ]+ {name} ."), "\"true\"")]
+        [
+            (format!("~^yes {name} [^ ]+ ."), "\"true\""),
+            (format!("~^(?!yes )[^ ]+ [^ ]+ {name} ."), "\"true\""),
+        ]
     });
     w.map(
         "\"$preflight $preflight_route $route $cors_allow_origin\"",

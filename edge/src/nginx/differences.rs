@@ -85,8 +85,8 @@ fn tokens(all: &mut Vec<Difference>, cases: &[Case<'_>]) {
     ));
     all.push(difference(
         "two Authorization fields",
-        "nginx 1.23 and newer refuses them itself, at once",
-        "400 as ever, but before lists and limits, and without WWW-Authenticate",
+        "nginx refuses them itself, at once",
+        "400 as ever, but before lists and limits, on routes that look at no token too, and without WWW-Authenticate",
     ));
 }
 
@@ -156,7 +156,7 @@ fn files(all: &mut Vec<Difference>, policy: &Policy) {
     all.push(difference(
         "files",
         "nginx reads them from the disk, makes its own ETag and knows its own preconditions",
-        "ETags are others than the edge's; a `.gz` beside a file is sent however old it is; links aren't followed, also none within the folder; If-Match takes weak ones for none; a refused range says no length; extensions that the configuration doesn't name are sent as bytes",
+        "ETags are others than the edge's; a `.gz` beside a file is sent however old it is; links aren't followed, also none within the folder; If-Match takes weak ones for none; a refused range says no length, it and a failed precondition have their fields twice, a part has no Accept-Ranges; extensions that the configuration doesn't name are sent as bytes",
     ));
     if policy.file_memory_bytes > 0 {
         all.push(difference(
@@ -215,7 +215,7 @@ fn operations(all: &mut Vec<Difference>, policy: &Policy) {
     all.push(difference(
         "certificates and tickets",
         "nginx reads certificates when it starts and on SIGHUP, and makes its own ticket keys",
-        "a changed file is shown after `nginx -s reload`; tickets end with the process, and aren't shared",
+        "a changed file is shown after `nginx -s reload`; tickets end with the process, and aren't shared; a host that no certificate is for is shown the only one there is, where the edge ends the handshake",
     ));
     all.push(difference(
         "logs",

@@ -186,6 +186,8 @@ fn general(w: &mut Writer, parts: &Parts<'_>) {
     w.line(format!("send_timeout {};", ms(connections.write_pace.grace)));
     w.line(format!("keepalive_timeout {};", ms(connections.idle_timeout)));
     w.line("keepalive_requests 100000;");
+    w.comment("The way that a request takes says how long its body may be.");
+    w.line("client_max_body_size 0;");
     w.line(format!("http2_max_concurrent_streams {};", connections.max_streams));
     w.blank();
     w.comment("What is compressed; where, the locations say.");

@@ -99,8 +99,6 @@ fn gateway_body(w: &mut Writer, parts: &Parts<'_>) {
             w.line("auth_request_set $token_detail $upstream_http_x_gateway_detail;");
             w.line("auth_request_set $challenge $upstream_http_x_gateway_challenge;");
         }
-        w.comment("nginx's own check of lengths would come before all of this.");
-        w.line("client_max_body_size 0;");
         w.line(format!("try_files {NOWHERE} @$way;"));
         w.line("error_page 400 @problem-bad-request;");
         w.line("error_page 403 = @refused;");
@@ -222,7 +220,7 @@ pub(super) fn upstreams(w: &mut Writer, policy: &Policy, cases: &[Case<'_>]) {
     }
 }
 
-/// `$refused_as`, `$denied_as`, `$failed_as`, `$token_question` and `$is_for_a_page`.
+/// `$refused_as`, `$denied_as`, `$failed_as`, `$token_question`, `$only_for_pages` and `$folder_page`.
 pub(super) fn verdicts(w: &mut Writer, parts: &Parts<'_>, has_lists: bool) {
     let known = if parts.policy.trusted_proxies.is_empty() { "yes" } else { "$client_known" };
     let address = if has_lists { "$address" } else { "may-come" };
@@ -256,5 +254,7 @@ pub(super) fn verdicts(w: &mut Writer, parts: &Parts<'_>, has_lists: bool) {
     w.map("$path", "$is_page_name", "yes", [("~\\.[^/]*$", "no")]);
     let refused = "(?![^,]*;[ \\t]*q=[0.]*[ \\t]*(?:[;,]|$))";
     let accepts = format!("~*^yes (?:.*,)?[ \\t]*{}[ \\t]*(?=[;,]|$){refused}", literal("text/html"));
-    w.map("\"$is_page_name $http_accept\"", "$is_for_a_page", "\"\"", [(accepts, "1")]);
+    w.map("\"$is_page_name $http_accept\"", "$only_for_pages", "\"/\\\\nowhere\"", [(accepts, "\"\"")]);
+    w.comment("The page of a folder that was asked for without a slash.");
+    w.map("$uri", "$folder_page", "\"$uri/index.html\"", [("~/$", "\"/\\\\nowhere\"")]);
 }

@@ -40,9 +40,8 @@ pub(super) fn shown(policy: &Policy) -> Result<Shown<'_>, Vec<Inexpressible>> {
     for (number, host) in policy.hosts.iter().enumerate() {
         let index = if files.len() == 1 { Some(0) } else { read.iter().position(|one| one.is_for(host)) };
         let Some(index) = index else { continue };
-        let is_address = host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok();
-        let is_first_address = is_address && !has_default;
-        has_default |= is_address;
+        let is_first_address = is_address(host) && !has_default;
+        has_default |= is_address(host);
         match groups.iter_mut().find(|group| group.files == &files[index]) {
             Some(group) => {
                 group.is_default |= is_first_address;
@@ -55,7 +54,20 @@ pub(super) fn shown(policy: &Policy) -> Result<Shown<'_>, Vec<Inexpressible>> {
             }
         }
     }
+    // Clients that asked for an address name nobody: one without a certificate of its own comes by another's.
+    let is_shown = |host: usize| groups.iter().any(|group| group.hosts.contains(&host));
+    let without: Vec<usize> = (0..policy.hosts.len())
+        .filter(|host| policy.host(&policy.hosts[*host]) == Some(*host))
+        .filter(|host| is_address(&policy.hosts[*host]) && !is_shown(*host))
+        .collect();
+    if let Some(default) = groups.iter_mut().find(|group| group.is_default) {
+        default.hosts.extend(without);
+    }
     Ok(Shown { groups })
+}
+
+fn is_address(host: &str) -> bool {
+    host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// The lines of a server.

@@ -285,10 +285,10 @@ fn file_way(
     if may_redirect {
         w.comment("A folder's page has a slash at its end: its links start there.");
         w.line("error_page 308 @nothing;");
-        w.line("set $folder /;");
-        w.line("if (-f $document_root$uri/index.html) { set $folder $uri; }");
-        w.line("if ($folder !~ \"/$\") { set $answer folder; }");
-        w.line("if ($folder !~ \"/$\") { return 308 $folder/$is_args$args; }");
+        w.block("if (-f $document_root$folder_page)", |w| {
+            w.line("set $answer folder;");
+            w.line("return 308 $uri/$is_args$args;");
+        });
     }
     w.comment("No link leads out of the folder: links aren't followed at all.");
     w.line("disable_symlinks on from=$document_root;");
@@ -296,12 +296,11 @@ fn file_way(
         None => w.line("try_files $uri $uri/index.html =404;"),
         Some(page) => {
             w.comment("A browser's addresses that are no file's get this page.");
-            w.line("set $fallback /.;");
-            w.line(format!("if ($is_for_a_page) {{ set $fallback {}; }}", quoted(page)));
-            w.line("try_files $uri $uri/index.html $fallback =404;");
+            w.line(format!("try_files $uri $uri/index.html $only_for_pages{page} =404;"));
         }
     }
     w.line("max_ranges 1;");
+    w.line("if_modified_since before;");
     w.line("gzip_static on;");
     compression(w, compressed);
     w.line("charset utf-8;");

@@ -23,6 +23,7 @@ mod http2;
 mod http2_wire;
 mod load;
 mod nginx;
+mod nginx_policies;
 mod nginx_process;
 mod operations;
 mod paths;
