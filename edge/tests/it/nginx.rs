@@ -53,7 +53,9 @@ fn nginx_takes_what_is_written_down() {
     std::fs::copy(repository().join("nginx-compat/nginx.conf"), &conf).expect("a configuration");
     let output = nginx(&conf, folder.path()).arg("-t").output().expect("nginx is installed");
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && !told.contains("[warn]"), "{told}");
+    // nginx 1.25 and newer has another word for HTTP/2, which 1.22 doesn't know.
+    let is_warning = |line: &str| line.contains("[warn]") && !line.contains("deprecated");
+    assert!(output.status.success() && !told.lines().any(is_warning), "{told}");
 }
 
 #[tokio::test]
