@@ -64,6 +64,7 @@ impl App {
         let authenticator = Authenticator::new(tokens.clone());
         let stopping = Stopping::default();
 
+        let gateway = auth::gateway::router(tokens.clone());
         let auth = Auth::new(&config, db.clone(), redis.clone(), tokens)?;
         let vendors = Vendors::new(db.clone(), redis.clone(), config.vendors);
         let reservations = Reservations::new(db.clone(), redis.clone(), vendors.clone(), config.reservations);
@@ -82,8 +83,9 @@ impl App {
             .merge(reservations::http::router(reservations.clone()))
             .layer(Extension(authenticator))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
-        let management =
-            health::router(db.clone(), redis.clone(), stopping.clone()).merge(prometheus::router(metrics));
+        let management = health::router(db.clone(), redis.clone(), stopping.clone())
+            .merge(prometheus::router(metrics))
+            .merge(gateway);
 
         let api = Server::start(config.listen.api, api).await?;
         let management = Server::start(config.listen.management, management).await?;

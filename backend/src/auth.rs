@@ -6,6 +6,7 @@
 mod browser;
 mod cookies;
 pub mod current_user;
+pub mod gateway;
 pub mod http;
 pub mod keys;
 pub mod knowledge;

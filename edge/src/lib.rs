@@ -3,8 +3,9 @@
 //! The rooms, and what each may import:
 //!
 //! ```text
-//! main      → server, explain, healthcheck, config
+//! main      → server, explain, nginx, healthcheck, config
 //! explain   → admission, config, routes, guards, request, problem, redirects, response_headers
+//! nginx     → tls, guards, routes, client_ip, problem, config
 //! healthcheck → upstream, config
 //! server    → acme, door, drain, gateway, site, admin, redirect, tls, key_refresh, revocation_feed, upstream, guards,
 //!             files, compression, access_log, metrics, config
@@ -49,6 +50,7 @@ pub mod headers;
 pub mod healthcheck;
 pub mod key_refresh;
 pub mod metrics;
+pub mod nginx;
 pub mod path;
 pub mod problem;
 pub mod redirect;

@@ -1,4 +1,4 @@
-//! The edge's command line: `run`, `check`, `explain`, `policy`, `healthcheck`.
+//! The edge's command line: `run`, `check`, `explain`, `policy`, `nginx`, `healthcheck`.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use access_token::KeySet;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use edge::config;
 use edge::explain::{self, Question};
+use edge::{config, nginx};
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
@@ -48,6 +48,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print the configuration that makes stock nginx do the same
+    Nginx(NginxArguments),
     /// Ask the edge that runs with this configuration whether it serves
     Healthcheck { config: PathBuf },
 }
@@ -78,6 +80,21 @@ struct ExplainArguments {
     json: bool,
 }
 
+#[derive(Args)]
+struct NginxArguments {
+    /// The policy
+    config: PathBuf,
+    /// Print what nginx does otherwise, Markdown
+    #[arg(long)]
+    notes: bool,
+    /// Write paths from the root; else they are relative to this folder, which nginx is told by `-p`
+    #[arg(long)]
+    absolute: bool,
+    /// Where nginx keeps its process id and what is too large for memory
+    #[arg(long, default_value = "var/nginx")]
+    state: PathBuf,
+}
+
 fn main() -> ExitCode {
     match obey(Arguments::parse().command) {
         Ok(code) => code,
@@ -99,6 +116,7 @@ fn obey(command: Command) -> anyhow::Result<ExitCode> {
             say(&if json { serde_json::to_string_pretty(&rows)? } else { explain::render(&rows, &policy) });
             Ok(ExitCode::SUCCESS)
         }
+        Command::Nginx(arguments) => for_nginx(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Healthcheck { config } => {
             edge::healthcheck::run(&config::load(&config)?).map(|()| ExitCode::SUCCESS)
         }
@@ -149,6 +167,15 @@ fn answer(arguments: ExplainArguments) -> anyhow::Result<()> {
     };
     let report = explain::explain(&policy, question);
     say(&if arguments.json { serde_json::to_string_pretty(&report)? } else { report.to_string() });
+    Ok(())
+}
+
+fn for_nginx(arguments: &NginxArguments) -> anyhow::Result<()> {
+    let policy = config::load(&arguments.config)?;
+    let root = arguments.absolute.then(std::env::current_dir).transpose()?;
+    let places = nginx::Places { root, state: arguments.state.clone() };
+    let rendered = nginx::render(&policy, &places)?;
+    say(if arguments.notes { &rendered.notes } else { &rendered.config });
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+pub use access_token::Bearer;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 /// A request, as far as a decision may depend on it.
@@ -21,38 +22,10 @@ pub struct RequestView<'a> {
     pub client: IpAddr,
 }
 
-/// What a request's `Authorization` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bearer<'a> {
-    /// There is none.
-    Absent,
-    /// There is more than one.
-    Repeated,
-    /// There is one of another scheme.
-    OtherScheme,
-    /// It is `Bearer` without a token, or with what can't be one.
-    Malformed,
-    /// A token, not verified.
-    Token(&'a str),
-}
-
 impl<'a> RequestView<'a> {
     /// The bearer token of the request (RFC 6750, section 2.1).
     pub fn bearer(&self) -> Bearer<'a> {
-        match self.only(header::AUTHORIZATION.as_str()) {
-            Only::None => Bearer::Absent,
-            Only::Several => Bearer::Repeated,
-            Only::One(value) => {
-                let Ok(text) = value.to_str() else { return Bearer::Malformed };
-                let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-                match token {
-                    _ if !scheme.eq_ignore_ascii_case("bearer") => Bearer::OtherScheme,
-                    "" => Bearer::Malformed,
-                    token if token.contains(char::is_whitespace) => Bearer::Malformed,
-                    token => Bearer::Token(token),
-                }
-            }
-        }
+        Bearer::of(self.headers.get_all(header::AUTHORIZATION).iter().map(HeaderValue::as_bytes))
     }
 
     /// Whether the query has a parameter of this name, however it is spelled there.

@@ -17,8 +17,8 @@ const NEEDED: [(&str, &str); 4] = [
     ("redis-server", "redis-server"),
 ];
 
-/// What the tests run beside it: a CA for ACME.
-const TESTED_WITH: [(&str, &str); 1] = [("pebble", "pebble")];
+/// What the tests run beside it: a CA for ACME, the gateway that the policy is printed for.
+const TESTED_WITH: [(&str, &str); 2] = [("pebble", "pebble"), ("nginx", "nginx")];
 
 /// Installs what of that is missing.
 pub(crate) fn missing_programs() -> anyhow::Result<()> {

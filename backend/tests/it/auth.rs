@@ -2,6 +2,7 @@
 
 mod access;
 mod browser;
+mod gateway;
 mod revocation;
 mod sessions;
 mod sign_in;

@@ -36,7 +36,8 @@ impl Guard for Allowlist {
     }
 }
 
-pub(super) fn address_not_allowed() -> Problem {
+/// What a client is told that lists of addresses keep out.
+pub fn address_not_allowed() -> Problem {
     let detail = "This part of the site is open to named addresses only.";
     Problem::new("address-not-allowed", StatusCode::FORBIDDEN, detail)
 }

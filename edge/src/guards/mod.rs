@@ -12,7 +12,7 @@ use std::sync::Arc;
 use access_token::{Revocations, VerifiedTokens};
 use http::{HeaderName, HeaderValue, StatusCode};
 
-pub use allowlist::Allowlist;
+pub use allowlist::{Allowlist, address_not_allowed};
 pub use cors::Preflight;
 pub use denylist::Denylist;
 pub use origin::OriginGuard;

@@ -1,9 +1,8 @@
 //! Which pages may open a WebSocket: a browser lets any page try, and sends cookies and addresses along.
 
-use http::StatusCode;
+use access_token::{Denial, is_own_origin};
 
 use super::{Findings, Guard, Verdict};
-use crate::problem::Problem;
 use crate::request::{Bearer, RequestView};
 use crate::routes::Matched;
 
@@ -25,13 +24,13 @@ impl Guard for OriginGuard {
             return Verdict::Skipped;
         }
         match request.origin() {
-            None if request.bearer() == Bearer::Absent => super::token::missing(self.name()),
+            None if request.bearer() == Bearer::Absent => super::token::deny(self.name(), Denial::MISSING),
             None => Verdict::Continue,
-            Some(Ok(origin)) if is_own(origin, request.authority) => Verdict::Continue,
+            Some(Ok(origin)) if is_own_origin(origin, request.authority) => Verdict::Continue,
             Some(Ok(origin)) if route.origins.iter().any(|o| o.eq_ignore_ascii_case(origin)) => {
                 Verdict::Continue
             }
-            Some(_) => Verdict::refuse(self.name(), foreign()),
+            Some(_) => super::token::deny(self.name(), Denial::FOREIGN_ORIGIN),
         }
     }
 
@@ -45,31 +44,18 @@ impl Guard for OriginGuard {
     }
 }
 
-fn is_own(origin: &str, authority: &str) -> bool {
-    let strip = |authority: &str| authority.strip_suffix(":443").unwrap_or(authority).to_ascii_lowercase();
-    origin
-        .get(..8)
-        .filter(|scheme| scheme.eq_ignore_ascii_case("https://"))
-        .is_some_and(|scheme| strip(&origin[scheme.len()..]) == strip(authority))
-}
-
-fn foreign() -> Problem {
-    let detail = "A WebSocket may be opened by this site's own pages only.";
-    Problem::new("foreign-origin", StatusCode::FORBIDDEN, detail)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::is_own;
+    use super::is_own_origin;
 
     #[test]
     fn an_origin_is_own_when_scheme_host_and_port_agree() {
-        assert!(is_own("https://localhost:8443", "localhost:8443"));
-        assert!(is_own("https://Example.com", "example.com:443"));
+        assert!(is_own_origin("https://localhost:8443", "localhost:8443"));
+        assert!(is_own_origin("https://Example.com", "example.com:443"));
         for origin in
             ["http://localhost:8443", "https://localhost", "null", "", "https://localhost:8443.evil.example"]
         {
-            assert!(!is_own(origin, "localhost:8443"), "{origin}");
+            assert!(!is_own_origin(origin, "localhost:8443"), "{origin}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use access_token::{KeySet, Revocations, TokenError, VerifiedTokens, Verifier};
+use access_token::{Denial, KeySet, Revocations, TokenError, VerifiedTokens, Verifier};
 use arc_swap::ArcSwap;
 use http::{HeaderValue, StatusCode, header};
 use tokio::sync::{Notify, watch};
@@ -85,13 +85,13 @@ impl Guard for TokenGuard {
             return Verdict::Skipped;
         }
         if request.has_parameter("access_token") {
-            return malformed("A token is taken from the `Authorization` field only, never from a URL.");
+            return deny(NAME, Denial::IN_URL);
         }
         let token = match request.bearer() {
             Bearer::Absent if route.token == TokenRule::Optional => return Verdict::Skipped,
-            Bearer::Absent | Bearer::OtherScheme => return missing(NAME),
-            Bearer::Repeated => return malformed("Expected one `Authorization` field."),
-            Bearer::Malformed => return invalid("Expected `Authorization: Bearer` with one token."),
+            Bearer::Absent | Bearer::OtherScheme => return deny(NAME, Denial::MISSING),
+            Bearer::Repeated => return deny(NAME, Denial::REPEATED),
+            Bearer::Malformed => return deny(NAME, Denial::UNREADABLE),
             Bearer::Token(token) => token,
         };
         let keys = self.keys.keys.load();
@@ -100,7 +100,7 @@ impl Guard for TokenGuard {
             return Verdict::refuse(NAME, Problem::unavailable());
         }
         match self.tokens.verify(&keys, &self.revocations, token) {
-            Ok(verified) if !route.admits(&verified) => wrong_role(),
+            Ok(verified) if !route.admits(&verified) => deny(NAME, Denial::WRONG_ROLE),
             Ok(verified) => {
                 findings.claims = Some(verified);
                 Verdict::Continue
@@ -109,11 +109,7 @@ impl Guard for TokenGuard {
                 if matches!(error, TokenError::UnknownKey { .. }) {
                     self.keys.wanted.notify_one();
                 }
-                invalid(match error {
-                    TokenError::Expired => "The token has expired.",
-                    TokenError::Revoked => "The token has been revoked.",
-                    _ => "The token is not valid.",
-                })
+                deny(NAME, Denial::from(&error))
             }
         }
     }
@@ -131,35 +127,10 @@ impl Guard for TokenGuard {
     }
 }
 
-/// 401 for a request without a token, or with credentials of another scheme: no `error` attribute (RFC 6750, section 3).
-pub(super) fn missing(guard: &'static str) -> Verdict {
-    let detail = "This takes an access token.";
-    refuse(guard, "token-missing", StatusCode::UNAUTHORIZED, detail, r#"Bearer realm="daemun""#)
-}
-
-/// 400 for a request that brings its token in a way that is not taken, or in several (RFC 6750, section 3.1).
-fn malformed(detail: &str) -> Verdict {
-    let challenge = r#"Bearer realm="daemun", error="invalid_request""#;
-    refuse(NAME, "bad-request", StatusCode::BAD_REQUEST, detail, challenge)
-}
-
-fn invalid(detail: &str) -> Verdict {
-    let challenge = r#"Bearer realm="daemun", error="invalid_token""#;
-    refuse(NAME, "invalid-token", StatusCode::UNAUTHORIZED, detail, challenge)
-}
-
-fn wrong_role() -> Verdict {
-    let challenge = r#"Bearer realm="daemun", error="insufficient_scope""#;
-    refuse(NAME, "forbidden", StatusCode::FORBIDDEN, "This takes another role, or another token.", challenge)
-}
-
-fn refuse(
-    guard: &'static str,
-    name: &'static str,
-    status: StatusCode,
-    detail: &str,
-    challenge: &'static str,
-) -> Verdict {
-    let challenge = (header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-    Verdict::refuse_with(guard, Problem::new(name, status, detail), vec![challenge])
+/// The answer to a request that brings no token, or none that will do.
+pub(super) fn deny(guard: &'static str, denial: Denial) -> Verdict {
+    let Denial { problem, status, detail, challenge } = denial;
+    let status = StatusCode::from_u16(status).expect("a denial's status is one");
+    let challenge = challenge.map(|value| (header::WWW_AUTHENTICATE, HeaderValue::from_static(value)));
+    Verdict::refuse_with(guard, Problem::new(problem, status, detail), challenge.into_iter().collect())
 }

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use access_token::{Credentials, Denial, KeySet, Question, Revocation, Revocations, TokenError, Verifier};
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
@@ -42,6 +43,7 @@ struct Shared {
     jwks: Mutex<String>,
     key_fetches: AtomicUsize,
     sockets: AtomicUsize,
+    revocations: Revocations,
     name: String,
 }
 
@@ -60,6 +62,7 @@ impl EchoBackend {
             jwks: Mutex::new(jwks.to_owned()),
             key_fetches: AtomicUsize::new(0),
             sockets: AtomicUsize::new(0),
+            revocations: Revocations::default(),
             name: api.to_string(),
         });
         let runtime = Some(serve(listeners, &state));
@@ -81,6 +84,11 @@ impl EchoBackend {
     /// All requests so far, health checks and key fetches left out.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.state.received.lock().expect("not poisoned").clone()
+    }
+
+    /// From now on it answers a gateway so.
+    pub(crate) fn revoke(&self, revocation: &Revocation) {
+        self.state.revocations.revoke(revocation);
     }
 
     /// Publishes other keys.
@@ -139,7 +147,10 @@ fn serve(listeners: [std::net::TcpListener; 2], state: &Arc<Shared>) -> Runtime 
         .route("/api/chat/ws", any(socket))
         .fallback(echo)
         .with_state(Arc::clone(state));
-    let readiness = Router::new().fallback(readiness).with_state(Arc::clone(state));
+    let readiness = Router::new()
+        .route("/gateway/token", get(gateway_token))
+        .fallback(readiness)
+        .with_state(Arc::clone(state));
     for (listener, router) in listeners.into_iter().zip([service, readiness]) {
         listener.set_nonblocking(true).expect("non-blocking");
         let listener = TcpListener::from_std(listener).expect("a listener");
@@ -196,6 +207,34 @@ async fn key_set(State(state): State<Arc<Shared>>) -> Response {
     state.key_fetches.fetch_add(1, Ordering::SeqCst);
     let jwks = state.jwks.lock().expect("not poisoned").clone();
     if jwks.is_empty() { StatusCode::INTERNAL_SERVER_ERROR.into_response() } else { jwks.into_response() }
+}
+
+/// As a real backend answers nginx.
+async fn gateway_token(State(state): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    let question = headers.get("x-gateway-question").and_then(|value| Question::parse(value.to_str().ok()?));
+    let Some(question) = question else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let all = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    let credentials = Credentials {
+        authorization: all("authorization"),
+        origin: all("origin"),
+        host: headers["host"].as_bytes(),
+    };
+    let keys = KeySet::from_jwks(state.jwks.lock().expect("not poisoned").as_bytes()).expect("keys");
+    let verify = |token: &str| {
+        let claims = Verifier::new("daemun", "daemun").verify(&keys, token)?;
+        if state.revocations.is_revoked(&claims) { Err(TokenError::Revoked) } else { Ok(Arc::new(claims)) }
+    };
+    match question.answer(&credentials, verify) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(Denial { problem, detail, challenge, .. }) => {
+            let told = [("x-gateway-problem", problem), ("x-gateway-detail", detail)];
+            let mut response = (StatusCode::FORBIDDEN, told).into_response();
+            if let Some(challenge) = challenge {
+                response.headers_mut().insert("x-gateway-challenge", HeaderValue::from_static(challenge));
+            }
+            response
+        }
+    }
 }
 
 async fn readiness(State(state): State<Arc<Shared>>) -> StatusCode {

@@ -267,7 +267,8 @@ impl Drop for Edge {
     }
 }
 
-fn shipped_config(backends: &[EchoBackend; 2], folder: &Path, ports: [u16; 3]) -> String {
+/// The shipped policy at these ports, with these backends, and what it needs in a folder.
+pub(crate) fn shipped_config(backends: &[EchoBackend; 2], folder: &Path, ports: [u16; 3]) -> String {
     let shipped = std::fs::read_to_string(shipped_path()).expect("the shipped config");
     let mut config = config_text::expand(&shipped, |_| None).expect("every variable has a default");
     let mut replace = |from: &str, to: String| {
@@ -293,7 +294,8 @@ pub(crate) fn shipped_path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/edge.toml")
 }
 
-fn write_certificate(folder: &Path) -> String {
+/// Writes a certificate for localhost and 127.0.0.1 and its key into a folder.
+pub(crate) fn write_certificate(folder: &Path) -> String {
     let key = KeyPair::generate().expect("a key");
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let certificate = CertificateParams::new(names).expect("names").self_signed(&key).expect("a certificate");
@@ -355,7 +357,7 @@ pub(crate) async fn ended(process: &mut Child) -> std::process::ExitStatus {
 }
 
 /// Ports that were free a moment ago; held together so that they differ.
-fn free_ports() -> [u16; 3] {
+pub(crate) fn free_ports() -> [u16; 3] {
     let listeners = [(); 3].map(|()| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).expect("a port"));
     listeners.map(|listener| listener.local_addr().expect("an address").port())
 }

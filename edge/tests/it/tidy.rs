@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and what each may import, as `src/lib.rs` draws it.
-const ARROWS: [(&str, &[&str]); 34] = [
-    ("main", &["server", "explain", "healthcheck", "config"]),
+const ARROWS: [(&str, &[&str]); 35] = [
+    ("main", &["server", "explain", "nginx", "healthcheck", "config"]),
+    ("nginx", &["tls", "guards", "routes", "client_ip", "problem", "config"]),
     (
         "explain",
         &["admission", "config", "routes", "guards", "request", "problem", "redirects", "response_headers"],
