@@ -17,12 +17,20 @@ const NEEDED: [(&str, &str); 4] = [
     ("redis-server", "redis-server"),
 ];
 
+/// The fallback gateway.
+const NGINX: (&str, &str) = ("nginx", "nginx");
+
 /// What the tests run beside it: a CA for ACME, the gateway that the policy is printed for.
-const TESTED_WITH: [(&str, &str); 2] = [("pebble", "pebble"), ("nginx", "nginx")];
+const TESTED_WITH: [(&str, &str); 2] = [("pebble", "pebble"), NGINX];
 
 /// Installs what of that is missing.
 pub(crate) fn missing_programs() -> anyhow::Result<()> {
     missing(&NEEDED)
+}
+
+/// Installs what of that is missing, and the fallback gateway.
+pub(crate) fn missing_programs_with_nginx() -> anyhow::Result<()> {
+    missing(&[NEEDED.as_slice(), &[NGINX]].concat())
 }
 
 /// Installs what the tests need and don't have.

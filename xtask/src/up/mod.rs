@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use clap::ValueEnum;
 
 use crate::lock::{Attempt, Lock};
 use crate::state_dir::StateDir;
@@ -39,6 +40,9 @@ pub(crate) struct Arguments {
     /// Added to every port, so that several stacks can run side by side.
     #[arg(long, value_name = "N", default_value_t = 0)]
     port_offset: u16,
+    /// What stands in front: the edge, or nginx with the same policy.
+    #[arg(long, value_enum, default_value_t)]
+    gateway: Gateway,
     /// Return once the stack is ready; `cargo xtask down` stops it.
     #[arg(long)]
     detach: bool,
@@ -50,12 +54,33 @@ pub(crate) struct Arguments {
     in_background: bool,
 }
 
+/// What stands in front of the backends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Gateway {
+    /// Daemun's own.
+    #[default]
+    Edge,
+    /// The fallback.
+    Nginx,
+}
+
+impl Gateway {
+    /// On a command line, and among the processes.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Edge => "edge",
+            Self::Nginx => "nginx",
+        }
+    }
+}
+
 impl Arguments {
     /// The arguments of a supervisor in the background that does what these say.
     fn of_supervisor(&self, state: &StateDir) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec!["up".into(), "--in-background".into()];
         arguments.extend(["--state-dir".into(), state.path().into()]);
         arguments.extend(["--port-offset".into(), self.port_offset.to_string().into()]);
+        arguments.extend(["--gateway".into(), self.gateway.name().into()]);
         if let Some(bin_dir) = &self.bin_dir {
             arguments.extend(["--bin-dir".into(), bin_dir.into()]);
         }
@@ -76,7 +101,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     orphans::end_all(&state)?;
     let config = EffectiveConfig::derive(&state, arguments.port_offset)?;
     config.addresses.ensure_free()?;
-    install::missing_programs()?;
+    match arguments.gateway {
+        Gateway::Edge => install::missing_programs()?,
+        Gateway::Nginx => install::missing_programs_with_nginx()?,
+    }
     let bin_dir = match &arguments.bin_dir {
         Some(folder) => folder.canonicalize().with_context(|| format!("cannot use {}", folder.display()))?,
         None => step("built", workspace::build_programs)?,
@@ -93,6 +121,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         bin_dir: &bin_dir,
         addresses: &config.addresses,
         redis_password: &redis_password,
+        gateway: arguments.gateway,
     };
     let mut supervisor = Supervisor::new(state.clone(), arguments.in_background)?;
     let outcome = start_and_watch(&mut supervisor, &programs, config.database()?, arguments.in_background);
@@ -158,7 +187,11 @@ fn start(supervisor: &mut Supervisor, programs: &Programs<'_>) -> anyhow::Result
         let demo = workspace::root().join("config/demo");
         supervisor.run_command("prepare", backend(&[Path::new("demo-data"), &config, &demo])?)
     })?;
-    step("started edge", || supervisor.start(programs.edge()))
+    let gateway = programs.gateway;
+    if gateway == Gateway::Nginx {
+        step("wrote nginx's configuration", || programs.write_nginx_conf())?;
+    }
+    step(&format!("started {}", gateway.name()), || supervisor.start(programs.gateway()))
 }
 
 fn describe(programs: &Programs<'_>, database: &str) -> Stack {
@@ -186,7 +219,9 @@ fn update_pids(stack: &mut Stack, supervisor: &Supervisor) {
     for (index, backend) in stack.backends.iter_mut().enumerate() {
         backend.pid = supervisor.pid(&backend_name(index)).unwrap_or(backend.pid);
     }
-    for (key, name) in [("edge", "edge"), ("redis", "redis"), ("identity_provider", "identity-provider")] {
+    for (key, name) in
+        [("edge", "edge"), ("nginx", "nginx"), ("redis", "redis"), ("identity_provider", "identity-provider")]
+    {
         if let Some(pid) = supervisor.pid(name) {
             stack.pids.insert(key.to_owned(), pid);
         }

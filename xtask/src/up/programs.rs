@@ -1,8 +1,15 @@
 //! The programs that make up a stack, in the order in which they start.
 
+use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use rustix::process::geteuid;
 
 use crate::state_dir::StateDir;
+use crate::up::Gateway;
 use crate::up::addresses::Addresses;
 use crate::up::health::Probe;
 use crate::up::service::Program;
@@ -15,6 +22,7 @@ pub(crate) struct Programs<'a> {
     pub(crate) bin_dir: &'a Path,
     pub(crate) addresses: &'a Addresses,
     pub(crate) redis_password: &'a str,
+    pub(crate) gateway: Gateway,
 }
 
 impl Programs<'_> {
@@ -60,17 +68,52 @@ impl Programs<'_> {
         self.addresses.backends.iter().enumerate().map(backend).collect()
     }
 
-    pub(crate) fn edge(&self) -> Program {
+    /// What stands in front.
+    pub(crate) fn gateway(&self) -> Program {
+        let (path, arguments) = match self.gateway {
+            Gateway::Edge => (self.bin_dir.join("edge"), vec!["run".into(), self.config("edge.toml").into()]),
+            Gateway::Nginx => {
+                let mut arguments: Vec<OsString> = vec!["-p".into(), self.nginx_dir().into()];
+                arguments.extend(["-e".into(), "stderr".into(), "-c".into(), self.nginx_conf().into()]);
+                // Root's files are not for the user that nginx would become: this is a developer's machine.
+                let user = if geteuid().is_root() { " user root;" } else { "" };
+                arguments.extend(["-g".into(), format!("daemon off;{user}").into()]);
+                ("nginx".into(), arguments)
+            }
+        };
         Program {
-            name: "edge".into(),
-            path: self.bin_dir.join("edge"),
-            arguments: vec!["run".into(), self.config("edge.toml").into()],
+            name: self.gateway.name().into(),
+            path,
+            arguments,
             probes: vec![
                 Probe::Http(format!("http://{}/health", self.addresses.edge_admin)),
                 Probe::Tcp(self.addresses.https),
             ],
             stop_stage: 0,
         }
+    }
+
+    /// Has the edge print the configuration that makes nginx do what `edge.toml` says.
+    pub(crate) fn write_nginx_conf(&self) -> anyhow::Result<()> {
+        let output = Command::new(self.bin_dir.join("edge"))
+            .arg("nginx")
+            .arg(self.config("edge.toml"))
+            .args(["--absolute", "--state"])
+            .arg(self.nginx_dir())
+            .output()
+            .context("cannot run the edge")?;
+        let why = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "the policy can't be nginx's: {}", why.trim());
+        self.state.folder("nginx").context("cannot make nginx's folder")?;
+        fs::write(self.nginx_conf(), output.stdout).context("cannot write nginx's configuration")
+    }
+
+    fn nginx_conf(&self) -> PathBuf {
+        self.config("nginx.conf")
+    }
+
+    fn nginx_dir(&self) -> PathBuf {
+        self.state.path().join("nginx")
     }
 
     /// The backend's program, which also prepares keys and data.

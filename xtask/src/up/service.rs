@@ -75,6 +75,8 @@ impl Service {
         let Some(status) = child.try_wait().context("cannot ask for a child's state")? else {
             return Ok(None);
         };
+        // What it has started goes with it: nginx's workers would keep the ports that its successor needs.
+        let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
         let delay = self.backoff.after_death(since.elapsed());
         self.deaths += 1;
         self.condition = Condition::Waiting { until: Instant::now() + delay };

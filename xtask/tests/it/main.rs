@@ -6,6 +6,7 @@ mod booking;
 mod client;
 mod exposure;
 mod guards;
+mod nginx;
 mod restart;
 mod stack;
 mod up;

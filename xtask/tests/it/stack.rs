@@ -36,10 +36,15 @@ pub(crate) struct Stack {
 
 impl Stack {
     pub(crate) fn start() -> Self {
+        Self::behind("edge")
+    }
+
+    /// A stack with this gateway in front.
+    pub(crate) fn behind(gateway: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         for _ in 0..20 {
             let port_offset = next_offset();
-            let output = up(folder.path(), port_offset);
+            let output = up_with(folder.path(), port_offset, &["--gateway", gateway]);
             if output.status.success() {
                 let file = read(folder.path());
                 return Self { file, port_offset, folder };
@@ -72,8 +77,13 @@ impl Drop for Stack {
 
 /// `cargo xtask up --detach` in this folder.
 pub(crate) fn up(state_dir: &Path, port_offset: u16) -> Output {
+    up_with(state_dir, port_offset, &[])
+}
+
+fn up_with(state_dir: &Path, port_offset: u16, more: &[&str]) -> Output {
     let offset = port_offset.to_string();
     let mut arguments = vec!["up", "--detach", "--state-dir", text(state_dir), "--port-offset", &offset];
+    arguments.extend(more);
     let bin_dir = std::env::var("DAEMUN_BIN_DIR").ok();
     if let Some(bin_dir) = &bin_dir {
         arguments.extend(["--bin-dir", bin_dir]);

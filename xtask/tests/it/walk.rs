@@ -9,7 +9,11 @@ use crate::stack::Stack;
 
 #[tokio::test]
 async fn two_people_sign_in_browse_book_and_chat() {
-    let stack = Stack::start();
+    walk(&Stack::start()).await;
+}
+
+/// A booking and a chat, with both answers that a booking may have.
+pub(crate) async fn walk(stack: &Stack) {
     let customer = Person::sign_in(&stack.file, "walk-customer", address(1)).await;
     let rival = Person::sign_in(&stack.file, "walk-rival", address(2)).await;
     // Of the demo data: the first vendor's owner.
@@ -37,7 +41,7 @@ async fn two_people_sign_in_browse_book_and_chat() {
     assert_eq!(status, StatusCode::CREATED, "{room}");
     let (status, again) = customer.post("/api/chat/rooms", json!({"vendor_id": vendor})).await;
     assert_eq!((status, &again["id"]), (StatusCode::OK, &room["id"]));
-    talk(&stack, &customer, &owner, &room["id"]).await;
+    talk(stack, &customer, &owner, &room["id"]).await;
     let history = rival
         .send(Method::GET, &format!("/api/chat/rooms/{}/messages", room["id"].as_str().expect("an id")), None)
         .await;
@@ -98,4 +102,37 @@ async fn the_start_page_and_its_parts_are_served() {
     }
     let plain = http.get(format!("{}/x", stack.file.http)).send().await.expect("an answer");
     assert_eq!(plain.status(), StatusCode::PERMANENT_REDIRECT);
+}
+
+#[tokio::test]
+async fn a_browser_signs_in_at_either_provider() {
+    let stack = Stack::start();
+    let http = browser(&stack.file, address(1));
+    for (provider, person) in [("google", "ada"), ("kakao", "1000000001")] {
+        let login = format!("{}/api/auth/login/{provider}?return_to=/done", stack.file.https);
+        let away = http.get(login).send().await.expect("an answer");
+        let cookie = cookie_of(&away);
+        let consent = format!("{}&login_hint={person}", location_of(&away));
+        let back = http.get(consent).send().await.expect("an answer");
+        let arrived = http.get(location_of(&back)).header("cookie", cookie).send().await.expect("an answer");
+        assert_eq!(
+            (arrived.status(), location_of(&arrived)),
+            (StatusCode::FOUND, "/done".to_owned()),
+            "{provider}"
+        );
+        let refresh = http.post(format!("{}/api/auth/refresh", stack.file.https)).json(&json!({}));
+        let refresh = refresh.header("cookie", cookie_of(&arrived)).header("origin", &stack.file.https);
+        assert_eq!(refresh.send().await.expect("an answer").status(), StatusCode::OK);
+    }
+}
+
+fn location_of(response: &reqwest::Response) -> String {
+    response.headers()["location"].to_str().expect("text").to_owned()
+}
+
+/// The one that is set, not the one that is taken away.
+fn cookie_of(response: &reqwest::Response) -> String {
+    let all = response.headers().get_all("set-cookie").iter().map(|value| value.to_str().expect("text"));
+    let set = all.into_iter().find(|text| !text.contains("Max-Age=0")).expect("a cookie");
+    set.split(';').next().expect("its beginning").to_owned()
 }
