@@ -23,7 +23,7 @@
 //! context   → admission, site, guards, connection, upstream, compression
 //! access_log → context                          websocket → request
 //! connection → drain, upstream, config          routes → config
-//! drain, metrics, headers, problem, request, client_ip, path → (nothing)
+//! http1, drain, metrics, headers, problem, request, client_ip, path → (nothing)
 //! config    → (nothing)
 //! ```
 //!
@@ -47,6 +47,7 @@ pub mod gateway;
 pub mod guards;
 pub mod headers;
 pub mod healthcheck;
+pub mod http1;
 pub mod key_refresh;
 pub mod metrics;
 pub mod path;

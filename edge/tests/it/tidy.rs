@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and what each may import, as `src/lib.rs` draws it.
-const ARROWS: [(&str, &[&str]); 34] = [
+const ARROWS: [(&str, &[&str]); 35] = [
     ("main", &["server", "explain", "healthcheck", "config"]),
     (
         "explain",
@@ -76,6 +76,7 @@ const ARROWS: [(&str, &[&str]); 34] = [
     ("context", &["admission", "site", "guards", "connection", "upstream", "compression"]),
     ("access_log", &["context"]),
     ("metrics", &[]),
+    ("http1", &[]),
     ("response_headers", &["routes", "config"]),
     ("redirects", &["path", "config"]),
     ("routes", &["config"]),
