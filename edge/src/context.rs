@@ -61,4 +61,11 @@ impl Context {
             refused_by: None,
         }
     }
+
+    /// The request has been read to its end.
+    pub fn end_request(&mut self) {
+        self.served.body.end();
+        self.served.connection.set_request_read(true);
+        self.request_ended = Some(Instant::now());
+    }
 }

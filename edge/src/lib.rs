@@ -9,7 +9,7 @@
 //! server    → acme, door, drain, gateway, site, admin, redirect, tls, key_refresh, revocation_feed, upstream, guards,
 //!             files, compression, access_log, metrics, config
 //! door      → connection, drain, client_ip, problem, config
-//! gateway   → admission, context, site, target, request, routes, guards, upstream, files, compression, redirects,
+//! gateway   → admission, context, site, target, request, routes, guards, upstream, http1, files, compression, redirects,
 //!             response_headers, headers, problem, access_log, metrics, websocket, drain, config
 //! admission → client_ip, path, routes, redirect, problem, config
 //! admin     → drain, upstream                  redirect  → acme, path, problem
@@ -22,7 +22,7 @@
 //! response_headers → routes, config                  redirects → path, config
 //! context   → admission, site, guards, connection, upstream, compression
 //! access_log → context                          websocket → request
-//! connection → drain, upstream, config          routes → config
+//! connection → drain, config                    routes → config
 //! http1, drain, metrics, headers, problem, request, client_ip, path → (nothing)
 //! config    → (nothing)
 //! ```

@@ -1,7 +1,6 @@
 //! What happens between the edge and a server, told to the upstream's room: what counts against a server, and what may be
 //! sent again.
 
-use std::os::fd::RawFd;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -10,19 +9,21 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::{matched, pool_of};
 use crate::context::Context;
-use crate::upstream::{Asking, Delivery, Failure};
+use crate::upstream::{Asking, Delivery, Failure, Patience};
+
+/// The kind of error of an answer that hadn't begun when another server could still be asked.
+pub(super) const TOO_LATE: &str = "AnswerTooLate";
 
 /// What the upstream's room must know of a request.
 pub(super) fn asking(session: &Session, context: &Context) -> Asking {
     Asking { is_safe: session.req_header().method.is_safe(), client: context.known.client }
 }
 
-/// The request is about to be sent on this connection.
-pub(super) fn wait_for_answer(session: &Session, connection: RawFd, context: &Context) {
-    let Ok(pool) = pool_of(&context.site, context.route) else { return };
+/// How long the request, which is about to be sent, waits for its server.
+pub(super) fn patience(session: &Session, context: &Context) -> Result<Patience> {
+    let pool = pool_of(&context.site, context.route)?;
     let timeout = matched(session, context).and_then(|matched| matched.read_timeout());
-    let asking = asking(session, context);
-    context.exchange.connected(pool, &context.served.patience, connection, asking, timeout);
+    Ok(context.exchange.patience(pool, asking(session, context), timeout))
 }
 
 /// Nothing was sent yet: any request may be tried elsewhere.
@@ -48,7 +49,6 @@ pub(super) fn goes_elsewhere(
     context: &mut Context,
     is_reused: bool,
 ) -> bool {
-    let was_cut = context.served.patience.end();
     if context.exchange.is_going_elsewhere() {
         return true;
     }
@@ -56,7 +56,6 @@ pub(super) fn goes_elsewhere(
     let is_of_server = *error.esource() == ErrorSource::Upstream;
     let is_unseen = session.response_written().is_none();
     let failure = match is_of_server && is_unseen && session.as_mut().is_body_done() {
-        true if was_cut => Some(Failure::Late),
         true => failure(error, is_reused, context, pool.upstream().answer_timeout),
         false => None,
     };
@@ -72,7 +71,6 @@ pub(super) fn take_answer(session: &mut Session, status: StatusCode, context: &m
     if status.is_informational() {
         return Ok(());
     }
-    context.served.patience.end();
     let (asking, may_repeat) = (asking(session, context), may_repeat(session));
     let Context { exchange, site, route, .. } = context;
     match exchange.answered(pool_of(site, *route)?, status, asking, may_repeat) {
@@ -97,7 +95,7 @@ fn failure(error: &Error, is_reused: bool, context: &Context, answer_timeout: Du
     let had_time = context.request_ended.is_some_and(|ended| ended.elapsed() >= answer_timeout);
     match error.etype() {
         ErrorType::ReadTimedout => had_time.then_some(Failure::Late),
-        ErrorType::WriteTimedout => Some(Failure::Late),
+        ErrorType::WriteTimedout | ErrorType::Custom(TOO_LATE) => Some(Failure::Late),
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError if is_reused => None,
         _ => Some(Failure::Broken),
     }

@@ -2,27 +2,28 @@
 //!
 //! ```text
 //! request_filter ─ admit: size ─ host ─ client address ─ canonical path ─ route ─ guards
-//!                └ then: an answer of the edge's own (answer.rs, file.rs), or on to
-//! upstream_peer ─ upstream_request_filter ─ (retry on another server) ─ response_filter ─ response_body_filter
-//!                └ compress.rs ─ logging
+//!                └ then: an answer of the edge's own (answer.rs, file.rs), a WebSocket (tunnel.rs), or
+//! forward ─ choose ─ connect ─ relay: request_head.rs ─ answer ─ (another server: exchange.rs) ─ compress.rs ─ body
+//! fail_to_proxy (a problem, where there is no answer) ─ logging
 //! ```
 
 mod answer;
 mod compress;
 mod exchange;
 mod file;
+mod forward;
+mod relay;
+mod request_head;
 mod tunnel;
 
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::Digest;
+use pingora::http::RequestHeader;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -178,7 +179,8 @@ impl ProxyHttp for Gateway {
                 if !session.as_mut().is_body_done() {
                     context.served.body.begin();
                 }
-                Ok(false)
+                self.forward(session, context).await?;
+                Ok(true)
             }
             Err(Ended::Answered(answer)) => {
                 context.is_preflight = true;
@@ -194,128 +196,9 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        let asking = exchange::asking(session, context);
-        let Context { exchange, site, route, .. } = &mut *context;
-        let pool = pool_of(site, *route)?;
-        let server = exchange.choose(pool, asking).ok_or_else(|| {
-            Error::explain(
-                ErrorType::HTTPStatus(StatusCode::SERVICE_UNAVAILABLE.as_u16()),
-                "no server is fit for it",
-            )
-        })?;
-        let timeout = matched(session, context).and_then(|matched| matched.read_timeout());
-        Ok(Box::new(pool_of(&context.site, context.route)?.peer(server, timeout)))
-    }
-
-    /// A body whose length nobody said is counted as it comes.
-    async fn request_body_filter(
-        &self,
-        session: &mut Session,
-        body: &mut Option<Bytes>,
-        end_of_stream: bool,
-        context: &mut Context,
-    ) -> Result<()> {
-        let watch = &context.served.body;
-        watch.receive(body.as_ref().map_or(0, Bytes::len));
-        if end_of_stream {
-            watch.end();
-            context.served.connection.set_request_read(true);
-            context.request_ended = Some(Instant::now());
-        }
-        let is_tunnel = context.served.connection.is_tunnel();
-        if !is_tunnel && watch.received_bytes() > context.max_body_bytes {
-            watch.end();
-            session.set_keepalive(None);
-            let status = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
-            return Error::e_explain(ErrorType::HTTPStatus(status), "the body is too large");
-        }
-        Ok(())
-    }
-
-    async fn upstream_request_filter(
-        &self,
-        _session: &mut Session,
-        request: &mut RequestHeader,
-        context: &mut Context,
-    ) -> Result<()> {
-        request.insert_header(REQUEST_ID, context.request_id.as_str())?;
-        if let Some(client) = context.known.client {
-            request.insert_header(FORWARDED_FOR, client.to_string())?;
-        }
-        Ok(())
-    }
-
-    async fn connected_to_upstream(
-        &self,
-        session: &mut Session,
-        _is_reused: bool,
-        _peer: &HttpPeer,
-        connection: RawFd,
-        _digest: Option<&Digest>,
-        context: &mut Context,
-    ) -> Result<()> {
-        exchange::wait_for_answer(session, connection, context);
-        Ok(())
-    }
-
-    fn fail_to_connect(
-        &self,
-        session: &mut Session,
-        _peer: &HttpPeer,
-        context: &mut Context,
-        mut error: Box<Error>,
-    ) -> Box<Error> {
-        error.set_retry(exchange::goes_elsewhere_unconnected(session, &error, context));
-        error
-    }
-
-    /// Decides in any case: what Pingora leaves undecided, it panics at.
-    fn error_while_proxy(
-        &self,
-        _peer: &HttpPeer,
-        session: &mut Session,
-        mut error: Box<Error>,
-        context: &mut Context,
-        is_reused: bool,
-    ) -> Box<Error> {
-        error.set_retry(exchange::goes_elsewhere(session, &error, context, is_reused));
-        error
-    }
-
-    async fn upstream_response_filter(
-        &self,
-        session: &mut Session,
-        response: &mut ResponseHeader,
-        context: &mut Context,
-    ) -> Result<()> {
-        exchange::take_answer(session, response.status, context)
-    }
-
-    async fn response_filter(
-        &self,
-        session: &mut Session,
-        response: &mut ResponseHeader,
-        context: &mut Context,
-    ) -> Result<()> {
-        // What may be switched, tunnel.rs switches.
-        if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            let explanation = "the server switched protocols without being asked to";
-            return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(|e| e.into_up());
-        }
-        self.begin_compression(session, response, context)?;
-        self.finish_header(session, response, context)
-    }
-
-    fn response_body_filter(
-        &self,
-        _session: &mut Session,
-        body: &mut Option<Bytes>,
-        end_of_stream: bool,
-        context: &mut Context,
-    ) -> Result<Option<Duration>> {
-        Self::compress(body, end_of_stream, context)?;
-        Ok(None)
+    /// Never asked: what goes to a server, [`Gateway::forward`] sends there.
+    async fn upstream_peer(&self, _session: &mut Session, _context: &mut Context) -> Result<Box<HttpPeer>> {
+        Error::e_explain(ErrorType::InternalError, "forwarded twice")
     }
 
     async fn fail_to_proxy(

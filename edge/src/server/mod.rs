@@ -50,8 +50,6 @@ use crate::{access_log, metrics};
 
 /// A backend that doesn't say within this time that it is ready, isn't.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// At least as many as requests run at once: opening connections anew costs half as much CPU again.
-const KEEPALIVE_POOL: usize = 1024;
 /// A successor that has no keys by then serves without.
 const KEYS_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a connection that waits for a request stays open once the end has begun: whoever is in use hears of the end
@@ -272,13 +270,7 @@ async fn succeeded(offer: Option<&Offer>) {
 
 /// The proxy behind the door. CONNECT comes as far as the gateway, which refuses it with a problem.
 fn proxy(gateway: Gateway) -> HttpProxy<Gateway> {
-    let conf = ServerConf {
-        upstream_keepalive_pool_size: KEEPALIVE_POOL,
-        // What any policy may allow, and one more; the gateway has the say.
-        max_retries: config::MOST_RETRIES + 1,
-        ..ServerConf::default()
-    };
-    let mut proxy = http_proxy(&Arc::new(conf), gateway);
+    let mut proxy = http_proxy(&Arc::new(ServerConf::default()), gateway);
     let mut options = HttpServerOptions::default();
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);

@@ -35,7 +35,7 @@ const ARROWS: [(&str, &[&str]); 35] = [
         ],
     ),
     ("door", &["connection", "drain", "client_ip", "problem", "config"]),
-    ("connection", &["drain", "upstream", "config"]),
+    ("connection", &["drain", "config"]),
     (
         "gateway",
         &[
@@ -47,6 +47,7 @@ const ARROWS: [(&str, &[&str]); 35] = [
             "routes",
             "guards",
             "upstream",
+            "http1",
             "files",
             "compression",
             "redirects",
