@@ -27,7 +27,7 @@
 //! config    → (nothing)
 //! ```
 //!
-//! The life of a request is [`gateway::Gateway::admit`] and the callbacks below it; each guard is free of
+//! The life of a request is told at the head of [`gateway`], and [`gateway::Gateway::admit`] begins it; each guard is free of
 //! Pingora's types. `tests/it/tidy.rs` holds these arrows.
 
 pub mod access_log;

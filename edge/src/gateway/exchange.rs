@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use super::{matched, pool_of};
+use super::{Session, matched, pool_of};
 use crate::context::Context;
 use crate::upstream::{Asking, Delivery, Failure, Patience};
 
@@ -35,7 +34,7 @@ pub(super) fn goes_elsewhere_unconnected(session: &Session, error: &Error, conte
         _ => None,
     };
     let asking = asking(session, context);
-    let may_repeat = !session.as_ref().retry_buffer_truncated();
+    let may_repeat = !session.retry_buffer_truncated();
     let Context { exchange, site, route, .. } = context;
     pool_of(site, *route).is_ok_and(|pool| exchange.failed(pool, failure, asking, may_repeat))
 }
@@ -55,7 +54,7 @@ pub(super) fn goes_elsewhere(
     let Ok(pool) = pool_of(&context.site, context.route) else { return false };
     let is_of_server = *error.esource() == ErrorSource::Upstream;
     let is_unseen = session.response_written().is_none();
-    let failure = match is_of_server && is_unseen && session.as_mut().is_body_done() {
+    let failure = match is_of_server && is_unseen && session.is_body_done() {
         true => failure(error, is_reused, context, pool.upstream().answer_timeout),
         false => None,
     };
@@ -83,7 +82,7 @@ pub(super) fn take_answer(session: &mut Session, status: StatusCode, context: &m
 }
 
 fn may_repeat(session: &Session) -> bool {
-    session.req_header().method.is_safe() && !session.as_ref().retry_buffer_truncated()
+    session.req_header().method.is_safe() && !session.retry_buffer_truncated()
 }
 
 /// Whose fault it is that no answer has come to a request that was sent whole.

@@ -5,13 +5,12 @@ use std::io::ErrorKind;
 
 use bytes::BytesMut;
 use http::StatusCode;
-use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 use tokio::net::TcpStream;
 
 use super::relay::{Outcome, Relay};
 use super::request_head::{Framing, request_head};
-use super::{Gateway, exchange, pool_of};
+use super::{Gateway, Session, exchange, pool_of};
 use crate::context::Context;
 
 impl Gateway {
@@ -22,7 +21,7 @@ impl Gateway {
             context.end_request();
         } else if session.req_header().method.is_safe() {
             // Another try begins with what was sent already, if it isn't too much.
-            session.as_mut().enable_retry_buffering();
+            session.enable_retry_buffering();
         }
         loop {
             match self.try_one(session, context, &head, framing).await {

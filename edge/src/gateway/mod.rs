@@ -1,10 +1,10 @@
 //! The way of a request through the edge. This file calls the rooms in order and decides nothing itself.
 //!
 //! ```text
-//! request_filter ─ admit: size ─ host ─ client address ─ canonical path ─ route ─ guards
-//!                └ then: an answer of the edge's own (answer.rs, file.rs), a WebSocket (tunnel.rs), or
-//! forward ─ choose ─ connect ─ relay: request_head.rs ─ answer ─ (another server: exchange.rs) ─ compress.rs ─ body
-//! fail_to_proxy (a problem, where there is no answer) ─ logging
+//! answer ─ admit: size ─ host ─ client address ─ canonical path ─ route ─ guards
+//!        └ then: an answer of the edge's own (answer.rs, file.rs), a WebSocket (tunnel.rs), or
+//!          forward ─ choose ─ connect ─ relay: request_head.rs ─ answer ─ (another server: exchange.rs) ─ compress.rs ─ body
+//! explain: a problem, where there is no answer ─ log
 //! ```
 
 mod answer;
@@ -14,18 +14,20 @@ mod file;
 mod forward;
 mod relay;
 mod request_head;
+mod session;
 mod tunnel;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use pingora::apps::{HttpServerApp, ReusedHttpStream};
 use pingora::http::RequestHeader;
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
-use pingora::upstreams::peer::HttpPeer;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::admission::Arrival;
@@ -43,6 +45,7 @@ use crate::upstream::Pool;
 use crate::{access_log, admission, headers, metrics, websocket};
 
 use self::answer::problem_of;
+use self::session::Session;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -106,12 +109,11 @@ impl Gateway {
     /// What Pingora leaves open: how long a client may take for its part.
     fn set_deadlines(session: &mut Session, site: &Site) {
         let write_pace = site.policy.connections.write_pace;
-        let downstream = session.as_downstream_mut();
         // Of HTTP/1 the connection itself watches the writing; of HTTP/2 it can't know whose turn it is.
-        if downstream.is_http2() {
-            downstream.set_write_timeout(Some(write_pace.grace));
+        if session.is_http2() {
+            session.set_write_timeout(Some(write_pace.grace));
         }
-        downstream.set_total_drain_timeout(Some(DRAIN));
+        session.set_total_drain_timeout(Some(DRAIN));
     }
 
     /// Makes the request the one that was admitted: canonical path, no fields that only a gateway may set.
@@ -143,86 +145,105 @@ fn matched<'a>(session: &'a Session, context: &'a Context) -> Option<Matched<'a>
 }
 
 #[async_trait]
-impl ProxyHttp for Gateway {
-    type CTX = Context;
-
-    fn new_ctx(&self) -> Context {
-        Context::new(self.sites.current())
+impl HttpServerApp for Gateway {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        _shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let mut session = Session::new(session);
+        if !read_head(&mut session).await {
+            return None;
+        }
+        let mut context = Context::new(self.sites.current());
+        let answered = self.answer(&mut session, &mut context).await;
+        let error = answered.as_ref().err().map(|error| &**error);
+        if let Some(error) = error {
+            self.explain(&mut session, &context, error).await;
+        }
+        Self::log(&session, &mut context, error);
+        // A connection or stream whose answer isn't whole ends here: its client sees that something is missing.
+        answered.ok()?;
+        session.end().await
     }
+}
 
-    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        context.started = Instant::now();
+/// Reads the head of a request. The front door has seen that it is one; Pingora may be of another mind.
+async fn read_head(session: &mut Session) -> bool {
+    let error = match session.read_request().await {
+        Ok(is_there) => return is_there,
+        Err(error) => error,
+    };
+    if *error.etype() == ErrorType::InvalidHTTPHeader {
+        // It is as gone when this fails.
+        let _ = session.respond_error(StatusCode::BAD_REQUEST.as_u16()).await;
+    }
+    session.shutdown().await;
+    false
+}
+
+impl Gateway {
+    async fn answer(&self, session: &mut Session, context: &mut Context) -> Result<()> {
         Self::set_deadlines(session, &context.site);
         let peer = session
             .client_addr()
             .and_then(|address| address.as_inet())
             .copied()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "a connection without an address"))?;
-        match Self::admit(session.req_header(), peer, context) {
-            Ok(index) => {
-                let route = context.site.routes.get(index);
-                let is_websocket = route.websocket;
-                if !matches!(route.target, Target::Upstream(_)) {
-                    self.answer_itself(session, context, index).await?;
-                    return Ok(true);
-                }
-                Self::prepare(session, context)?;
-                if is_websocket {
-                    let asked = session.req_header();
-                    let key = websocket::asked(asked.version, &asked.headers).cloned();
-                    if let Some(key) = key {
-                        self.open_websocket(session, context, &key).await?;
-                        return Ok(true);
-                    }
-                }
-                session.req_header_mut().remove_header(&header::UPGRADE);
-                if !session.as_mut().is_body_done() {
-                    context.served.body.begin();
-                }
-                self.forward(session, context).await?;
-                Ok(true)
-            }
+        let index = match Self::admit(session.req_header(), peer, context) {
+            Ok(index) => index,
             Err(Ended::Answered(answer)) => {
                 context.is_preflight = true;
-                self.respond(session, context, answer.status, answer.headers, Bytes::new()).await?;
-                Ok(true)
+                return self.respond(session, context, answer.status, answer.headers, Bytes::new()).await;
             }
             Err(Ended::Refused(refusal)) => {
                 context.refused_by = Some(refusal.guard);
                 metrics::record_refusal(refusal.guard, refusal.problem.name);
-                self.respond_problem(session, context, &refusal.problem, refusal.headers).await?;
-                Ok(true)
+                return self.respond_problem(session, context, &refusal.problem, refusal.headers).await;
             }
-        }
-    }
-
-    /// Never asked: what goes to a server, [`Gateway::forward`] sends there.
-    async fn upstream_peer(&self, _session: &mut Session, _context: &mut Context) -> Result<Box<HttpPeer>> {
-        Error::e_explain(ErrorType::InternalError, "forwarded twice")
-    }
-
-    async fn fail_to_proxy(
-        &self,
-        session: &mut Session,
-        error: &Error,
-        context: &mut Context,
-    ) -> FailToProxy {
-        let Some(problem) = problem_of(error) else {
-            return FailToProxy { error_code: 0, can_reuse_downstream: false };
         };
-        if session.response_written().is_none() {
-            let retry_after = (header::RETRY_AFTER, HeaderValue::from_static("1"));
-            let is_temporary = problem.status == StatusCode::SERVICE_UNAVAILABLE;
-            let fields = if is_temporary { vec![retry_after] } else { Vec::new() };
-            if let Err(error) = self.respond_problem(session, context, &problem, fields).await {
-                tracing::debug!(%error, "the client went away before its problem");
+        let route = context.site.routes.get(index);
+        let is_websocket = route.websocket;
+        if !matches!(route.target, Target::Upstream(_)) {
+            return self.answer_itself(session, context, index).await;
+        }
+        Self::prepare(session, context)?;
+        if is_websocket {
+            let asked = session.req_header();
+            if let Some(key) = websocket::asked(asked.version, &asked.headers).cloned() {
+                return self.open_websocket(session, context, &key).await;
             }
         }
-        FailToProxy { error_code: problem.status.as_u16(), can_reuse_downstream: false }
+        session.req_header_mut().remove_header(&header::UPGRADE);
+        if !session.is_body_done() {
+            context.served.body.begin();
+        }
+        self.forward(session, context).await
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
-        let Context { exchange, site, route, .. } = context;
+    /// Tells a client what failed, where it has seen nothing of an answer, and the log.
+    async fn explain(&self, session: &mut Session, context: &Context, error: &Error) {
+        // A client that goes away is no error of ours; the access log has it.
+        if *error.esource() != ErrorSource::Downstream {
+            let route = context.route.map(|index| context.site.routes.get(index).pattern.to_string());
+            let (route, tries) = (route.unwrap_or_default(), context.exchange.tried.len());
+            // Never the query, which may hold a ticket.
+            tracing::error!(%error, route, tries, request_id = context.request_id, "a request failed");
+        }
+        let Some(problem) = problem_of(error) else { return };
+        if session.response_written().is_some() {
+            return session.break_off().await;
+        }
+        let retry_after = (header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let is_temporary = problem.status == StatusCode::SERVICE_UNAVAILABLE;
+        let fields = if is_temporary { vec![retry_after] } else { Vec::new() };
+        if let Err(error) = self.respond_problem(session, context, &problem, fields).await {
+            tracing::debug!(%error, "the client went away before its problem");
+        }
+    }
+
+    fn log(session: &Session, context: &mut Context, error: Option<&Error>) {
+        let Context { exchange, site, route, .. } = &mut *context;
         if let Ok(pool) = pool_of(site, *route) {
             exchange.end(pool);
         }
@@ -241,17 +262,5 @@ impl ProxyHttp for Gateway {
             }),
         };
         access_log::write(context, &entry);
-    }
-
-    /// What Pingora's own warnings say of a request: never its query, which may hold a ticket.
-    fn request_summary(&self, session: &Session, context: &Context) -> String {
-        let route = context.route.map(|index| context.site.routes.get(index).pattern.to_string());
-        let route = route.as_deref().unwrap_or("-");
-        format!("{} {route}, request {}", session.req_header().method, context.request_id)
-    }
-
-    /// A client that goes away is no error of ours; the access log has it.
-    fn suppress_error_log(&self, _session: &Session, _context: &Context, error: &Error) -> bool {
-        *error.esource() == ErrorSource::Downstream
     }
 }

@@ -9,16 +9,14 @@ use std::task::Poll;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
-use pingora::proxy::Session;
 use pingora::{Error, ErrorType, OrErr, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::ReadHalf;
 
-use super::Gateway;
 use super::exchange::{self, TOO_LATE};
 use super::request_head::Framing;
+use super::{Gateway, Session};
 use crate::context::Context;
 use crate::http1::{self, Answer, Body, Flaw, Length};
 use crate::upstream::{Patience, WaitedFor};
@@ -82,7 +80,7 @@ impl<'a> Relay<'a> {
         framing: Framing,
     ) -> Result<Self> {
         let patience = exchange::patience(session, context)?;
-        let request = if session.as_mut().is_body_done() { Request::Read } else { Request::Coming };
+        let request = if session.is_body_done() { Request::Read } else { Request::Coming };
         let (buffer, to_server) = (BytesMut::new(), Bytes::new());
         let room = HEAD_BYTES;
         Ok(Self { gateway, session, context, patience, server, buffer, room, framing, to_server, request })
@@ -121,7 +119,7 @@ impl<'a> Relay<'a> {
         }
         let mut first = head.clone();
         // What another server got already.
-        let sent = self.session.as_ref().get_retry_buffer().unwrap_or_default();
+        let sent = self.session.get_retry_buffer().unwrap_or_default();
         first.extend_from_slice(&self.framing.frame(sent, matches!(self.request, Request::Read)));
         if matches!(self.request, Request::Coming) {
             let come = tokio::select! {
@@ -191,7 +189,8 @@ impl<'a> Relay<'a> {
         self.room = BODY_BYTES;
         self.gateway.begin_compression(self.session, &mut head, self.context)?;
         self.gateway.finish_header(self.session, &mut head, self.context)?;
-        write_header(self.session, head, body.is_over()).await?;
+        let written = self.session.write_response_header(Box::new(head), body.is_over()).await;
+        written.map_err(Error::into_down)?;
         while !body.is_over() {
             let part = match body.take(&mut self.buffer).map_err(no_answer)? {
                 Some(part) => part,
@@ -222,7 +221,7 @@ impl<'a> Relay<'a> {
                 Ok(bytes) => drop(to_server.split_to(bytes)),
                 Err(error) => self.refuse(unsent(error)),
             },
-            part = session.as_mut().read_body_or_idle(matches!(request, Request::Read)), if is_idle => {
+            part = session.read_body_or_idle(matches!(request, Request::Read)), if is_idle => {
                 let part = part.map_err(Error::into_down)?;
                 self.to_server = self.receive(part)?;
             }
@@ -234,7 +233,7 @@ impl<'a> Relay<'a> {
     /// A part of the request's body has come, or its end: what the server gets of it. A body whose length nobody said is
     /// counted as it comes.
     fn receive(&mut self, part: Option<Bytes>) -> Result<Bytes> {
-        let is_last = part.is_none() || self.session.as_mut().is_body_done();
+        let is_last = part.is_none() || self.session.is_body_done();
         let part = part.unwrap_or_default();
         let watch = &self.context.served.body;
         watch.receive(part.len());
@@ -285,16 +284,6 @@ async fn read_part(mut server: ReadHalf<'_>, buffer: &mut BytesMut, room: usize)
         pin!(server.read_buf(buffer)).poll(cx)
     })
     .await
-}
-
-/// Where nothing follows, HTTP/2 has to hear so with the head: of a 304 it takes the length of what isn't sent for that of
-/// what is.
-async fn write_header(session: &mut Session, head: ResponseHeader, is_end: bool) -> Result<()> {
-    let written = match (session.as_mut(), is_end) {
-        (ServerSession::H2(stream), true) => stream.write_response_header(Box::new(head), true),
-        _ => session.write_response_header(Box::new(head), is_end).await,
-    };
-    written.map_err(Error::into_down)
 }
 
 fn unsent(error: io::Error) -> Box<Error> {

@@ -4,10 +4,9 @@ use std::fmt::Write as _;
 
 use bytes::{Bytes, BytesMut};
 use http::header;
-use pingora::proxy::Session;
 use pingora::{Error, ErrorType, OrErr, Result};
 
-use super::{FORWARDED_FOR, REQUEST_ID};
+use super::{FORWARDED_FOR, REQUEST_ID, Session};
 use crate::context::Context;
 use crate::http1::{self, Nominations, write_field};
 
@@ -44,7 +43,7 @@ impl Framing {
 
 /// The head, and how the body follows. It is the same for each server that is tried.
 pub(super) fn request_head(session: &mut Session, context: &Context) -> Result<(BytesMut, Framing)> {
-    let has_body = !session.as_mut().is_body_empty();
+    let has_body = !session.is_body_empty();
     let request = session.req_header();
     let mut head = BytesMut::with_capacity(HEAD_BYTES);
     let nominations = Nominations::of_request(&request.headers).map_err(unfit)?;

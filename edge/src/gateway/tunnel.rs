@@ -11,14 +11,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep, sleep_until, timeout, timeout_at};
 
-use super::{FORWARDED_FOR, Gateway, REQUEST_ID, exchange, pool_of};
+use super::{FORWARDED_FOR, Gateway, REQUEST_ID, Session, exchange, pool_of};
 use crate::context::Context;
 use crate::drain::Phase;
 use crate::problem::Problem;

@@ -22,9 +22,6 @@ use std::time::Duration;
 use access_token::Revocations;
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
-use pingora::apps::HttpServerOptions;
-use pingora::proxy::{HttpProxy, http_proxy};
-use pingora::server::configuration::ServerConf;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -175,9 +172,8 @@ impl Edge {
         // Both count what the whole process uses, whatever the policy.
         let encoders = Arc::<Encoders>::default();
         let files = Arc::new(Files::new(Arc::clone(&encoders)));
-        let gateway = Gateway::new(Arc::clone(&self.sites), files, encoders);
-        let proxy = Arc::new(proxy(gateway));
-        let secured = FrontDoor::secured(Arc::clone(&self.door), self.tls.server_configs(), proxy);
+        let gateway = Arc::new(Gateway::new(Arc::clone(&self.sites), files, encoders));
+        let secured = FrontDoor::secured(Arc::clone(&self.door), self.tls.server_configs(), gateway);
         let plain = FrontDoor::plain(Arc::clone(&self.door), Arc::clone(&self.redirect));
         // Places and a life of its own: it answers in a full house, and to the end.
         let own_door = Door::of_admin(&self.policy);
@@ -266,13 +262,4 @@ async fn succeeded(offer: Option<&Offer>) {
         Some(offer) => offer.taken().await,
         None => std::future::pending().await,
     }
-}
-
-/// The proxy behind the door. CONNECT comes as far as the gateway, which refuses it with a problem.
-fn proxy(gateway: Gateway) -> HttpProxy<Gateway> {
-    let mut proxy = http_proxy(&Arc::new(ServerConf::default()), gateway);
-    let mut options = HttpServerOptions::default();
-    options.allow_connect_method_proxying = true;
-    proxy.server_options = Some(options);
-    proxy
 }

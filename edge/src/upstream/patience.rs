@@ -40,13 +40,13 @@ impl Patience {
 
     /// Ends when waiting that begins now has been in vain.
     pub async fn over(&self) -> WaitedFor {
-        let silent = Instant::now() + self.silence;
+        let mut now = Instant::now();
+        let silent = now + self.silence;
         let Some((leaves, server)) = &self.leaves else {
             sleep_until(silent).await;
             return WaitedFor::Sign;
         };
         loop {
-            let now = Instant::now();
             if now >= *leaves || server.is_silent() {
                 return WaitedFor::Answer;
             }
@@ -54,6 +54,7 @@ impl Patience {
                 return WaitedFor::Sign;
             }
             sleep_until(silent.min(*leaves).min(now + LOOK)).await;
+            now = Instant::now();
         }
     }
 }
