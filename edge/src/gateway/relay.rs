@@ -182,9 +182,11 @@ impl<'a> Relay<'a> {
     /// Gives the answer to the client. Whether the server has said all of it.
     async fn deliver(&mut self, mut head: ResponseHeader, length: Length) -> Result<bool> {
         let mut body = Body::new(length);
-        // A client of HTTP/1.0 finds the end where the connection ends.
-        if !matches!(length, Length::Bytes(_)) && self.session.req_header().version != Version::HTTP_10 {
-            head.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+        match (length, self.session.req_header().version) {
+            (Length::Bytes(_), _) => {}
+            // It finds the end where the connection ends.
+            (_, Version::HTTP_10) => self.session.set_keepalive(None),
+            _ => head.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?,
         }
         self.room = BODY_BYTES;
         self.gateway.begin_compression(self.session, &mut head, self.context)?;
@@ -278,6 +280,9 @@ impl<'a> Relay<'a> {
 async fn read_part(mut server: ReadHalf<'_>, buffer: &mut BytesMut, room: usize) -> io::Result<usize> {
     poll_fn(|cx| {
         if server.as_ref().poll_read_ready(cx)?.is_pending() {
+            if buffer.is_empty() {
+                *buffer = BytesMut::new();
+            }
             return Poll::Pending;
         }
         buffer.reserve(room);
