@@ -12,7 +12,6 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::Pace;
 use crate::drain::Drain;
-use crate::upstream::Patience;
 
 tokio::task_local! {
     static CURRENT: Served;
@@ -25,14 +24,12 @@ pub struct Served {
     pub connection: Arc<Connection>,
     /// How its body comes along.
     pub body: Arc<BodyWatch>,
-    /// How long it waits for a server's answer.
-    pub patience: Arc<Patience>,
 }
 
 impl Served {
     /// A request that has just come on this connection.
     pub fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, body: Arc::default(), patience: Arc::default() }
+        Self { connection, body: Arc::default() }
     }
 }
 
@@ -110,9 +107,8 @@ pub fn current() -> Served {
 /// Runs a request to its end, or drops it (`None`) when its body comes too slowly; that is counted here, as nobody else
 /// hears of it.
 pub async fn serve<T>(served: Served, pace: Pace, request: impl Future<Output = T>) -> Option<T> {
-    let (body, patience) = (Arc::clone(&served.body), Arc::clone(&served.patience));
+    let body = Arc::clone(&served.body);
     tokio::select! {
-        // The request first: `Patience::run` relies on it.
         biased;
         answer = CURRENT.scope(served, request) => Some(answer),
         () = body.is_late(pace) => {
@@ -120,7 +116,6 @@ pub async fn serve<T>(served: Served, pace: Pace, request: impl Future<Output = 
             tracing::info!(target: "access", refused_by = "body-pace", received_bytes = body.received_bytes());
             None
         }
-        never = patience.run() => match never {},
     }
 }
 

@@ -70,4 +70,11 @@ impl Context {
         let left = Self { is_handed_on: true, ..Self::new(Arc::clone(&self.site)) };
         std::mem::replace(self, left)
     }
+
+    /// The request has been read to its end.
+    pub fn end_request(&mut self) {
+        self.served.body.end();
+        self.served.connection.set_request_read(true);
+        self.request_ended = Some(Instant::now());
+    }
 }

@@ -10,7 +10,7 @@
 //! server    → acme, door, drain, gateway, site, admin, redirect, tls, key_refresh, revocation_feed, upstream, guards,
 //!             files, compression, access_log, metrics, config
 //! door      → connection, drain, client_ip, problem, config
-//! gateway   → admission, context, site, target, request, routes, guards, upstream, files, compression, redirects,
+//! gateway   → admission, context, site, target, request, routes, guards, upstream, http1, files, compression, redirects,
 //!             response_headers, headers, problem, access_log, metrics, websocket, connection, drain, config
 //! admission → client_ip, path, routes, redirect, problem, config
 //! admin     → drain, upstream                  redirect  → acme, path, problem
@@ -23,12 +23,12 @@
 //! response_headers → routes, config                  redirects → path, config
 //! context   → admission, site, guards, connection, upstream, compression
 //! access_log → context                          websocket → request
-//! connection → drain, upstream, config          routes → config
-//! drain, metrics, headers, problem, request, client_ip, path → (nothing)
+//! connection → drain, config                    routes → config
+//! http1, drain, metrics, headers, problem, request, client_ip, path → (nothing)
 //! config    → (nothing)
 //! ```
 //!
-//! The life of a request is [`gateway::Gateway::admit`] and the callbacks below it; each guard is free of
+//! The life of a request is told at the head of [`gateway`], and [`gateway::Gateway::admit`] begins it; each guard is free of
 //! Pingora's types. `tests/it/tidy.rs` holds these arrows.
 
 pub mod access_log;
@@ -48,6 +48,7 @@ pub mod gateway;
 pub mod guards;
 pub mod headers;
 pub mod healthcheck;
+pub mod http1;
 pub mod key_refresh;
 pub mod metrics;
 pub mod nginx;

@@ -141,11 +141,8 @@ fn check(config: &Path, json: bool) -> anyhow::Result<ExitCode> {
 
 fn run(config: &Path, upgrade: bool) -> anyhow::Result<()> {
     // Pingora reports a client that went away as an error of ours; the access log has it.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new(
-            "info,pingora_core=warn,pingora_core::apps=off,pingora_proxy=warn,pingora_load_balancing=off",
-        )
-    });
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,pingora_core=warn,pingora_core::apps=off"));
     // A full disk must not end the edge.
     let builder = tracing_subscriber::fmt().log_internal_errors(false);
     builder.json().flatten_event(true).with_env_filter(filter).init();

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use super::{Gateway, REQUEST_ID, matched};
+use super::{Gateway, REQUEST_ID, Session, matched};
 use crate::config::{FixedAnswer, Target};
 use crate::context::Context;
 use crate::guards::RATE_LIMIT;

@@ -3,10 +3,9 @@
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
 use pingora::{ErrorType, OrErr, Result};
 
-use super::{Gateway, matched};
+use super::{Gateway, Session, matched};
 use crate::compression::{self, Asked, Decision, Encoder, VARY};
 use crate::config::Coding;
 use crate::context::Context;

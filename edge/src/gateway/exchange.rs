@@ -1,28 +1,28 @@
 //! What happens between the edge and a server, told to the upstream's room: what counts against a server, and what may be
 //! sent again.
 
-use std::os::fd::RawFd;
 use std::time::Duration;
 
 use http::StatusCode;
-use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use super::{matched, pool_of};
+use super::{Session, matched, pool_of};
 use crate::context::Context;
-use crate::upstream::{Asking, Delivery, Failure};
+use crate::upstream::{Asking, Delivery, Failure, Patience};
+
+/// The kind of error of an answer that hadn't begun when another server could still be asked.
+pub(super) const TOO_LATE: &str = "AnswerTooLate";
 
 /// What the upstream's room must know of a request.
 pub(super) fn asking(session: &Session, context: &Context) -> Asking {
     Asking { is_safe: session.req_header().method.is_safe(), client: context.known.client }
 }
 
-/// The request is about to be sent on this connection.
-pub(super) fn wait_for_answer(session: &Session, connection: RawFd, context: &Context) {
-    let Ok(pool) = pool_of(&context.site, context.route) else { return };
+/// How long the request, which is about to be sent, waits for its server.
+pub(super) fn patience(session: &Session, context: &Context) -> Result<Patience> {
+    let pool = pool_of(&context.site, context.route)?;
     let timeout = matched(session, context).and_then(|matched| matched.read_timeout());
-    let asking = asking(session, context);
-    context.exchange.connected(pool, &context.served.patience, connection, asking, timeout);
+    Ok(context.exchange.patience(pool, asking(session, context), timeout))
 }
 
 /// Nothing was sent yet: any request may be tried elsewhere.
@@ -34,7 +34,7 @@ pub(super) fn goes_elsewhere_unconnected(session: &Session, error: &Error, conte
         _ => None,
     };
     let asking = asking(session, context);
-    let may_repeat = !session.as_ref().retry_buffer_truncated();
+    let may_repeat = !session.retry_buffer_truncated();
     let Context { exchange, site, route, .. } = context;
     pool_of(site, *route).is_ok_and(|pool| exchange.failed(pool, failure, asking, may_repeat))
 }
@@ -48,15 +48,13 @@ pub(super) fn goes_elsewhere(
     context: &mut Context,
     is_reused: bool,
 ) -> bool {
-    let was_cut = context.served.patience.end();
     if context.exchange.is_going_elsewhere() {
         return true;
     }
     let Ok(pool) = pool_of(&context.site, context.route) else { return false };
     let is_of_server = *error.esource() == ErrorSource::Upstream;
     let is_unseen = session.response_written().is_none();
-    let failure = match is_of_server && is_unseen && session.as_mut().is_body_done() {
-        true if was_cut => Some(Failure::Late),
+    let failure = match is_of_server && is_unseen && session.is_body_done() {
         true => failure(error, is_reused, context, pool.upstream().answer_timeout),
         false => None,
     };
@@ -72,7 +70,6 @@ pub(super) fn take_answer(session: &mut Session, status: StatusCode, context: &m
     if status.is_informational() {
         return Ok(());
     }
-    context.served.patience.end();
     let (asking, may_repeat) = (asking(session, context), may_repeat(session));
     let Context { exchange, site, route, .. } = context;
     match exchange.answered(pool_of(site, *route)?, status, asking, may_repeat) {
@@ -85,7 +82,7 @@ pub(super) fn take_answer(session: &mut Session, status: StatusCode, context: &m
 }
 
 fn may_repeat(session: &Session) -> bool {
-    session.req_header().method.is_safe() && !session.as_ref().retry_buffer_truncated()
+    session.req_header().method.is_safe() && !session.retry_buffer_truncated()
 }
 
 /// Whose fault it is that no answer has come to a request that was sent whole.
@@ -97,7 +94,7 @@ fn failure(error: &Error, is_reused: bool, context: &Context, answer_timeout: Du
     let had_time = context.request_ended.is_some_and(|ended| ended.elapsed() >= answer_timeout);
     match error.etype() {
         ErrorType::ReadTimedout => had_time.then_some(Failure::Late),
-        ErrorType::WriteTimedout => Some(Failure::Late),
+        ErrorType::WriteTimedout | ErrorType::Custom(TOO_LATE) => Some(Failure::Late),
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError if is_reused => None,
         _ => Some(Failure::Broken),
     }

@@ -1,10 +1,9 @@
 //! Answers with a file, sent as the client takes it.
 
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
 use pingora::{ErrorType, OrErr, Result};
 
-use super::{Gateway, matched};
+use super::{Gateway, Session, matched};
 use crate::config::{Extent, FileFolder};
 use crate::context::Context;
 use crate::files::{Asked, Served, Settings};

@@ -11,14 +11,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, timeout};
 
 use super::tunnel::Agreed;
-use super::{FORWARDED_FOR, Gateway, REQUEST_ID, exchange, pool_of};
+use super::{FORWARDED_FOR, Gateway, REQUEST_ID, Session, exchange, pool_of};
 use crate::context::Context;
 use crate::problem::Problem;
 use crate::upstream::Failure;
@@ -87,7 +86,7 @@ impl Gateway {
         self.finish_header(session, &mut header, context)?;
         // Pingora gives the connection back as it does between two requests.
         session.set_keepalive(Some(0));
-        session.as_downstream_mut().set_keepalive_reuses_remaining(None);
+        session.set_keepalive_reuses_remaining(None);
         let idle = pool_of(&context.site, context.route)?.upstream().websocket_idle;
         let upgraded = hyper::upgrade::on(asked.answer).await.or_else(|error| {
             Error::e_because(ErrorType::ConnectionClosed, "a server that switched protocols", error)

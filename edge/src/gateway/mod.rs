@@ -1,31 +1,34 @@
 //! The way of a request through the edge. This file calls the rooms in order and decides nothing itself.
 //!
 //! ```text
-//! request_filter ─ admit: size ─ host ─ client address ─ canonical path ─ route ─ guards
-//!                └ then: an answer of the edge's own (answer.rs, file.rs), or on to
-//! upstream_peer ─ upstream_request_filter ─ (retry on another server) ─ response_filter ─ response_body_filter
-//!                └ compress.rs ─ logging
+//! answer ─ admit: size ─ host ─ client address ─ canonical path ─ route ─ guards
+//!        └ then: an answer of the edge's own (answer.rs, file.rs), a WebSocket (handshake.rs, tunnel.rs), or
+//!          forward ─ choose ─ connect ─ relay: request_head.rs ─ answer ─ (another server: exchange.rs) ─ compress.rs ─ body
+//! explain: a problem, where there is no answer ─ log
 //! ```
 
 mod answer;
 mod compress;
 mod exchange;
 mod file;
+mod forward;
 mod handshake;
+mod relay;
+mod request_head;
+mod session;
 mod tunnel;
 
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::Digest;
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
-use pingora::upstreams::peer::HttpPeer;
+use pingora::apps::{HttpServerApp, ReusedHttpStream};
+use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::admission::Arrival;
@@ -43,6 +46,7 @@ use crate::upstream::Pool;
 use crate::{access_log, admission, headers, metrics, websocket};
 
 use self::answer::problem_of;
+use self::session::Session;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -106,12 +110,11 @@ impl Gateway {
     /// What Pingora leaves open: how long a client may take for its part.
     fn set_deadlines(session: &mut Session, site: &Site) {
         let write_pace = site.policy.connections.write_pace;
-        let downstream = session.as_downstream_mut();
         // Of HTTP/1 the connection itself watches the writing; of HTTP/2 it can't know whose turn it is.
-        if downstream.is_http2() {
-            downstream.set_write_timeout(Some(write_pace.grace));
+        if session.is_http2() {
+            session.set_write_timeout(Some(write_pace.grace));
         }
-        downstream.set_total_drain_timeout(Some(DRAIN));
+        session.set_total_drain_timeout(Some(DRAIN));
     }
 
     /// Makes the request the one that was admitted: canonical path, no fields that only a gateway may set.
@@ -143,209 +146,110 @@ fn matched<'a>(session: &'a Session, context: &'a Context) -> Option<Matched<'a>
 }
 
 #[async_trait]
-impl ProxyHttp for Gateway {
-    type CTX = Context;
-
-    fn new_ctx(&self) -> Context {
-        Context::new(self.sites.current())
+impl HttpServerApp for Gateway {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        _shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let mut session = Session::new(session);
+        if !read_head(&mut session).await {
+            return None;
+        }
+        let mut context = Context::new(self.sites.current());
+        let answered = self.answer(&mut session, &mut context).await;
+        let error = answered.as_ref().err().map(|error| &**error);
+        if let Some(error) = error {
+            self.explain(&mut session, &context, error).await;
+        }
+        if !context.is_handed_on {
+            Self::log(&session, &mut context, error);
+        }
+        // A connection or stream whose answer isn't whole ends here: its client sees that something is missing.
+        answered.ok()?;
+        session.end().await
     }
+}
 
-    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        context.started = Instant::now();
+/// Reads the head of a request. The front door has seen that it is one; Pingora may be of another mind.
+async fn read_head(session: &mut Session) -> bool {
+    let error = match session.read_request().await {
+        Ok(is_there) => return is_there,
+        Err(error) => error,
+    };
+    if *error.etype() == ErrorType::InvalidHTTPHeader {
+        // It is as gone when this fails.
+        let _ = session.respond_error(StatusCode::BAD_REQUEST.as_u16()).await;
+    }
+    session.shutdown().await;
+    false
+}
+
+impl Gateway {
+    async fn answer(&self, session: &mut Session, context: &mut Context) -> Result<()> {
         Self::set_deadlines(session, &context.site);
         let peer = session
             .client_addr()
             .and_then(|address| address.as_inet())
             .copied()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "a connection without an address"))?;
-        match Self::admit(session.req_header(), peer, context) {
-            Ok(index) => {
-                let route = context.site.routes.get(index);
-                let is_websocket = route.websocket;
-                if !matches!(route.target, Target::Upstream(_)) {
-                    self.answer_itself(session, context, index).await?;
-                    return Ok(true);
-                }
-                Self::prepare(session, context)?;
-                if is_websocket {
-                    let asked = session.req_header();
-                    let key = websocket::asked(asked.version, &asked.headers).cloned();
-                    if let Some(key) = key {
-                        if let Some(agreed) = self.ask_for_websocket(session, context, &key).await? {
-                            agreed.open(context.hand_on());
-                        }
-                        return Ok(true);
-                    }
-                }
-                session.req_header_mut().remove_header(&header::UPGRADE);
-                if !session.as_mut().is_body_done() {
-                    context.served.body.begin();
-                }
-                Ok(false)
-            }
+        let index = match Self::admit(session.req_header(), peer, context) {
+            Ok(index) => index,
             Err(Ended::Answered(answer)) => {
                 context.is_preflight = true;
-                self.respond(session, context, answer.status, answer.headers, Bytes::new()).await?;
-                Ok(true)
+                return self.respond(session, context, answer.status, answer.headers, Bytes::new()).await;
             }
             Err(Ended::Refused(refusal)) => {
                 context.refused_by = Some(refusal.guard);
                 metrics::record_refusal(refusal.guard, refusal.problem.name);
-                self.respond_problem(session, context, &refusal.problem, refusal.headers).await?;
-                Ok(true)
+                return self.respond_problem(session, context, &refusal.problem, refusal.headers).await;
             }
-        }
-    }
-
-    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        let asking = exchange::asking(session, context);
-        let Context { exchange, site, route, .. } = &mut *context;
-        let pool = pool_of(site, *route)?;
-        let server = exchange.choose(pool, asking).ok_or_else(|| {
-            Error::explain(
-                ErrorType::HTTPStatus(StatusCode::SERVICE_UNAVAILABLE.as_u16()),
-                "no server is fit for it",
-            )
-        })?;
-        let timeout = matched(session, context).and_then(|matched| matched.read_timeout());
-        Ok(Box::new(pool_of(&context.site, context.route)?.peer(server, timeout)))
-    }
-
-    /// A body whose length nobody said is counted as it comes.
-    async fn request_body_filter(
-        &self,
-        session: &mut Session,
-        body: &mut Option<Bytes>,
-        end_of_stream: bool,
-        context: &mut Context,
-    ) -> Result<()> {
-        let watch = &context.served.body;
-        watch.receive(body.as_ref().map_or(0, Bytes::len));
-        if end_of_stream {
-            watch.end();
-            context.served.connection.set_request_read(true);
-            context.request_ended = Some(Instant::now());
-        }
-        let is_tunnel = context.served.connection.is_tunnel();
-        if !is_tunnel && watch.received_bytes() > context.max_body_bytes {
-            watch.end();
-            session.set_keepalive(None);
-            let status = StatusCode::PAYLOAD_TOO_LARGE.as_u16();
-            return Error::e_explain(ErrorType::HTTPStatus(status), "the body is too large");
-        }
-        Ok(())
-    }
-
-    async fn upstream_request_filter(
-        &self,
-        _session: &mut Session,
-        request: &mut RequestHeader,
-        context: &mut Context,
-    ) -> Result<()> {
-        request.insert_header(REQUEST_ID, context.request_id.as_str())?;
-        if let Some(client) = context.known.client {
-            request.insert_header(FORWARDED_FOR, client.to_string())?;
-        }
-        Ok(())
-    }
-
-    async fn connected_to_upstream(
-        &self,
-        session: &mut Session,
-        _is_reused: bool,
-        _peer: &HttpPeer,
-        connection: RawFd,
-        _digest: Option<&Digest>,
-        context: &mut Context,
-    ) -> Result<()> {
-        exchange::wait_for_answer(session, connection, context);
-        Ok(())
-    }
-
-    fn fail_to_connect(
-        &self,
-        session: &mut Session,
-        _peer: &HttpPeer,
-        context: &mut Context,
-        mut error: Box<Error>,
-    ) -> Box<Error> {
-        error.set_retry(exchange::goes_elsewhere_unconnected(session, &error, context));
-        error
-    }
-
-    /// Decides in any case: what Pingora leaves undecided, it panics at.
-    fn error_while_proxy(
-        &self,
-        _peer: &HttpPeer,
-        session: &mut Session,
-        mut error: Box<Error>,
-        context: &mut Context,
-        is_reused: bool,
-    ) -> Box<Error> {
-        error.set_retry(exchange::goes_elsewhere(session, &error, context, is_reused));
-        error
-    }
-
-    async fn upstream_response_filter(
-        &self,
-        session: &mut Session,
-        response: &mut ResponseHeader,
-        context: &mut Context,
-    ) -> Result<()> {
-        exchange::take_answer(session, response.status, context)
-    }
-
-    async fn response_filter(
-        &self,
-        session: &mut Session,
-        response: &mut ResponseHeader,
-        context: &mut Context,
-    ) -> Result<()> {
-        // What may be switched, tunnel.rs switches.
-        if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            let explanation = "the server switched protocols without being asked to";
-            return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(|e| e.into_up());
-        }
-        self.begin_compression(session, response, context)?;
-        self.finish_header(session, response, context)
-    }
-
-    fn response_body_filter(
-        &self,
-        _session: &mut Session,
-        body: &mut Option<Bytes>,
-        end_of_stream: bool,
-        context: &mut Context,
-    ) -> Result<Option<Duration>> {
-        Self::compress(body, end_of_stream, context)?;
-        Ok(None)
-    }
-
-    async fn fail_to_proxy(
-        &self,
-        session: &mut Session,
-        error: &Error,
-        context: &mut Context,
-    ) -> FailToProxy {
-        let Some(problem) = problem_of(error) else {
-            return FailToProxy { error_code: 0, can_reuse_downstream: false };
         };
-        if session.response_written().is_none() {
-            let retry_after = (header::RETRY_AFTER, HeaderValue::from_static("1"));
-            let is_temporary = problem.status == StatusCode::SERVICE_UNAVAILABLE;
-            let fields = if is_temporary { vec![retry_after] } else { Vec::new() };
-            if let Err(error) = self.respond_problem(session, context, &problem, fields).await {
-                tracing::debug!(%error, "the client went away before its problem");
+        let route = context.site.routes.get(index);
+        let is_websocket = route.websocket;
+        if !matches!(route.target, Target::Upstream(_)) {
+            return self.answer_itself(session, context, index).await;
+        }
+        Self::prepare(session, context)?;
+        if is_websocket {
+            let asked = session.req_header();
+            if let Some(key) = websocket::asked(asked.version, &asked.headers).cloned() {
+                if let Some(agreed) = self.ask_for_websocket(session, context, &key).await? {
+                    agreed.open(context.hand_on());
+                }
+                return Ok(());
             }
         }
-        FailToProxy { error_code: problem.status.as_u16(), can_reuse_downstream: false }
+        session.req_header_mut().remove_header(&header::UPGRADE);
+        if !session.is_body_done() {
+            context.served.body.begin();
+        }
+        self.forward(session, context).await
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
-        if context.is_handed_on {
-            return;
+    /// Tells a client what failed, where it has seen nothing of an answer, and the log.
+    async fn explain(&self, session: &mut Session, context: &Context, error: &Error) {
+        // A client that goes away is no error of ours; the access log has it.
+        if *error.esource() != ErrorSource::Downstream {
+            let route = context.route.map(|index| context.site.routes.get(index).pattern.to_string());
+            let (route, tries) = (route.unwrap_or_default(), context.exchange.tried.len());
+            // Never the query, which may hold a ticket.
+            tracing::error!(%error, route, tries, request_id = context.request_id, "a request failed");
         }
-        let Context { exchange, site, route, .. } = context;
+        let Some(problem) = problem_of(error) else { return };
+        if session.response_written().is_some() {
+            return session.break_off().await;
+        }
+        let retry_after = (header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let is_temporary = problem.status == StatusCode::SERVICE_UNAVAILABLE;
+        let fields = if is_temporary { vec![retry_after] } else { Vec::new() };
+        if let Err(error) = self.respond_problem(session, context, &problem, fields).await {
+            tracing::debug!(%error, "the client went away before its problem");
+        }
+    }
+
+    fn log(session: &Session, context: &mut Context, error: Option<&Error>) {
+        let Context { exchange, site, route, .. } = &mut *context;
         if let Ok(pool) = pool_of(site, *route) {
             exchange.end(pool);
         }
@@ -364,17 +268,5 @@ impl ProxyHttp for Gateway {
             }),
         };
         access_log::write(context, &entry);
-    }
-
-    /// What Pingora's own warnings say of a request: never its query, which may hold a ticket.
-    fn request_summary(&self, session: &Session, context: &Context) -> String {
-        let route = context.route.map(|index| context.site.routes.get(index).pattern.to_string());
-        let route = route.as_deref().unwrap_or("-");
-        format!("{} {route}, request {}", session.req_header().method, context.request_id)
-    }
-
-    /// A client that goes away is no error of ours; the access log has it.
-    fn suppress_error_log(&self, _session: &Session, _context: &Context, error: &Error) -> bool {
-        *error.esource() == ErrorSource::Downstream
     }
 }

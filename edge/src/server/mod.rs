@@ -22,9 +22,6 @@ use std::time::Duration;
 use access_token::Revocations;
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
-use pingora::apps::HttpServerOptions;
-use pingora::proxy::{HttpProxy, http_proxy};
-use pingora::server::configuration::ServerConf;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -50,8 +47,6 @@ use crate::{access_log, metrics};
 
 /// A backend that doesn't say within this time that it is ready, isn't.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// At least as many as requests run at once: opening connections anew costs half as much CPU again.
-const KEEPALIVE_POOL: usize = 1024;
 /// A successor that has no keys by then serves without.
 const KEYS_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a connection that waits for a request stays open once the end has begun: whoever is in use hears of the end
@@ -177,9 +172,8 @@ impl Edge {
         // Both count what the whole process uses, whatever the policy.
         let encoders = Arc::<Encoders>::default();
         let files = Arc::new(Files::new(Arc::clone(&encoders)));
-        let gateway = Gateway::new(Arc::clone(&self.sites), files, encoders);
-        let proxy = Arc::new(proxy(gateway));
-        let secured = FrontDoor::secured(Arc::clone(&self.door), self.tls.server_configs(), proxy);
+        let gateway = Arc::new(Gateway::new(Arc::clone(&self.sites), files, encoders));
+        let secured = FrontDoor::secured(Arc::clone(&self.door), self.tls.server_configs(), gateway);
         let plain = FrontDoor::plain(Arc::clone(&self.door), Arc::clone(&self.redirect));
         // Places and a life of its own: it answers in a full house, and to the end.
         let own_door = Door::of_admin(&self.policy);
@@ -268,19 +262,4 @@ async fn succeeded(offer: Option<&Offer>) {
         Some(offer) => offer.taken().await,
         None => std::future::pending().await,
     }
-}
-
-/// The proxy behind the door. CONNECT comes as far as the gateway, which refuses it with a problem.
-fn proxy(gateway: Gateway) -> HttpProxy<Gateway> {
-    let conf = ServerConf {
-        upstream_keepalive_pool_size: KEEPALIVE_POOL,
-        // What any policy may allow, and one more; the gateway has the say.
-        max_retries: config::MOST_RETRIES + 1,
-        ..ServerConf::default()
-    };
-    let mut proxy = http_proxy(&Arc::new(conf), gateway);
-    let mut options = HttpServerOptions::default();
-    options.allow_connect_method_proxying = true;
-    proxy.server_options = Some(options);
-    proxy
 }

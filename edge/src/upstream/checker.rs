@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::ejection::Trier;
 use super::pool::{CurrentPools, Member, Pool};
-use super::server::Server;
+use super::server::{Server, now};
 use super::{Failure, Probe, ProbeError};
 
 /// A busy server may answer late now and then; taking it out would only make the others busier.
@@ -86,6 +86,7 @@ impl Checker {
         under_way: &mut JoinSet<Ended>,
     ) {
         let server = &member.server;
+        server.kept.close_idle(now());
         let place = watched.iter().position(|entry| Arc::ptr_eq(&entry.server, server));
         let place = place.unwrap_or_else(|| {
             watched.push(Watched::new(server));

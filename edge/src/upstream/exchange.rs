@@ -1,17 +1,21 @@
 //! One request and the servers that it was given to: what it holds there, what came of it, whether it is tried again.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use tokio::net::TcpStream;
 
 use super::Failure;
 use super::conduct::Evidence;
+use super::connect::connect;
 use super::ejection::Trier;
 use super::patience::Patience;
 use super::pool::Pool;
 use super::server::{AtWork, Server, Trial, now};
+use crate::config::Upstream;
 
 /// Tries of one request at most; [`crate::config`] allows no more.
 pub(super) const MOST_TRIES: usize = 4;
@@ -120,23 +124,33 @@ impl Exchange {
         Some((Arc::clone(server), Some(trial)))
     }
 
-    /// The request has been given a connection. From now on `patience` waits for the answer, unless nobody else could
-    /// give one, or the route says itself (`route_timeout`) how long its answers may take.
-    pub fn connected(
-        &self,
-        pool: &Pool,
-        patience: &Patience,
-        connection: std::os::fd::RawFd,
-        asking: Asking,
-        route_timeout: Option<Duration>,
-    ) {
-        let Some(at_work) = &self.at_work else { return };
-        let may_leave =
-            asking.is_safe && self.tried.len() <= pool.upstream().retries && pool.has_other(&self.tried);
-        if may_leave {
-            let time = route_timeout.unwrap_or(pool.upstream().answer_timeout);
-            patience.begin(connection, time, Arc::clone(&at_work.server));
+    /// A connection to the chosen server on which a request was answered before, if one waits.
+    pub fn take_kept(&self) -> Option<TcpStream> {
+        self.at_work.as_ref()?.server.kept.take(now())
+    }
+
+    /// A new connection to the chosen server.
+    pub async fn connect(&self, pool: &Pool) -> io::Result<TcpStream> {
+        let at_work = self.at_work.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        connect(at_work.server.address, pool.upstream()).await
+    }
+
+    /// The whole answer has come on this connection, and another may.
+    pub fn keep(&self, connection: TcpStream) {
+        let usable = self.at_work.as_ref().filter(|at_work| at_work.server.is_usable());
+        if let Some(at_work) = usable {
+            at_work.server.kept.put(connection, now());
         }
+    }
+
+    /// How long the request, which is about to be sent, waits. It leaves early, unless nobody else could give an answer, or
+    /// the route says itself (`route_timeout`) how long its answers may take.
+    pub fn patience(&self, pool: &Pool, asking: Asking, route_timeout: Option<Duration>) -> Patience {
+        let Upstream { answer_timeout, read_timeout, retries, .. } = *pool.upstream();
+        let may_leave = asking.is_safe && self.tried.len() <= retries && pool.has_other(&self.tried);
+        let server = self.at_work.as_ref().filter(|_| may_leave).map(|at_work| Arc::clone(&at_work.server));
+        let leaves = server.map(|server| (route_timeout.unwrap_or(answer_timeout), server));
+        Patience::new(route_timeout.unwrap_or(read_timeout), leaves)
     }
 
     /// A final answer has begun (or the protocol was switched).

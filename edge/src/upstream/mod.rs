@@ -3,7 +3,8 @@
 //! ```text
 //! Exchange (one request) ─ choose ─► Pool ─► Server ◄─ Checker (health, silence, trials)
 //!    │ answered, failed               │        ├ Conduct: how its answers were
-//!    └ Patience: waits for an answer  │        └ Ejection: in, out, on trial
+//!    └ Patience: waits for an answer  │        ├ Ejection: in, out, on trial
+//!                                     │        └ Kept: connections that wait
 //!                                     └ RetryBudget
 //! ```
 //!
@@ -12,9 +13,11 @@
 
 mod checker;
 mod conduct;
+mod connect;
 mod ejection;
 mod exchange;
 mod failure;
+mod kept;
 mod patience;
 mod pool;
 mod probe;
@@ -26,7 +29,7 @@ mod tests;
 pub use checker::Checker;
 pub use exchange::{Asking, Delivery, Exchange, Tried};
 pub use failure::Failure;
-pub use patience::Patience;
+pub use patience::{Patience, WaitedFor};
 pub use pool::{CurrentPools, DrainError, Pool};
 pub use probe::{Probe, ProbeError};
 pub use server::ServerState;

@@ -1,15 +1,12 @@
-//! The servers of one upstream: which takes the next request, and how it is connected to.
+//! The servers of one upstream: which takes the next request.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use metrics::Counter;
-use pingora::protocols::TcpKeepalive;
-use pingora::upstreams::peer::HttpPeer;
 
 use super::Failure;
 use super::conduct::Evidence;
@@ -18,10 +15,6 @@ use super::retry_budget::RetryBudget;
 use super::server::{Server, ServerState, now};
 use crate::client_ip::network_key;
 use crate::config::{Balance, Upstream};
-
-/// How long a connection to a server is kept without a request. The backends close theirs after 90 s: ours go first, so
-/// that hardly ever a request meets a connection that is just being closed.
-const KEPT_IDLE: Duration = Duration::from_secs(30);
 
 /// One upstream at work.
 pub struct Pool {
@@ -138,27 +131,6 @@ impl Pool {
     /// Requests go there again.
     pub fn undrain(&self, address: SocketAddr) -> Result<(), DrainError> {
         self.server(address).map(|server| server.set_draining(false)).ok_or(DrainError::NoSuchServer)
-    }
-
-    /// How a server is connected to: HTTP/1.1, kept alive. `route_timeout` is how long it may be silent, where the route
-    /// says so.
-    pub fn peer(&self, server: SocketAddr, route_timeout: Option<Duration>) -> HttpPeer {
-        let Upstream { connect_timeout, read_timeout, .. } = self.upstream;
-        let mut peer = HttpPeer::new(server, false, String::new());
-        let silence = route_timeout.unwrap_or(read_timeout);
-        peer.options.connection_timeout = Some(connect_timeout);
-        peer.options.total_connection_timeout = Some(connect_timeout);
-        peer.options.read_timeout = Some(silence);
-        peer.options.write_timeout = Some(read_timeout);
-        peer.options.idle_timeout = Some(KEPT_IDLE);
-        peer.options.tcp_keepalive = Some(TcpKeepalive {
-            idle: read_timeout,
-            interval: connect_timeout,
-            count: 3,
-            #[cfg(target_os = "linux")]
-            user_timeout: read_timeout,
-        });
-        peer
     }
 
     /// The server for the next try: one that is usable and wasn't tried; if there is none, one that is only ejected,

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::Failure;
 use super::conduct::Conduct;
 use super::ejection::{Ejection, Trier};
+use super::kept::Kept;
 
 /// A server of an upstream.
 pub(super) struct Server {
@@ -18,6 +19,7 @@ pub(super) struct Server {
     pub(super) conduct: Conduct,
     /// Answers of health checks that came late, in a row.
     pub(super) late: AtomicU32,
+    pub(super) kept: Kept,
     upstream: String,
     is_ready: AtomicBool,
     is_draining: AtomicBool,
@@ -82,6 +84,7 @@ impl Server {
             address,
             conduct: Conduct::default(),
             late: AtomicU32::new(0),
+            kept: Kept::default(),
             upstream: upstream.to_owned(),
             is_ready: AtomicBool::new(true),
             is_draining: AtomicBool::new(false),
@@ -131,6 +134,7 @@ impl Server {
             self.show(&ejection);
             tracing::info!(upstream, %server, "server is ready");
         } else {
+            self.kept.close();
             tracing::warn!(upstream, %server, why, "server is not ready: no requests go there");
         }
     }
@@ -138,6 +142,9 @@ impl Server {
     pub(super) fn set_draining(&self, is_draining: bool) {
         self.is_draining.store(is_draining, Ordering::Relaxed);
         self.gauges.draining.set(if is_draining { 1.0 } else { 0.0 });
+        if is_draining {
+            self.kept.close();
+        }
         tracing::info!(upstream = self.upstream, server = %self.address, is_draining, "drained by the admin port");
     }
 
@@ -170,6 +177,7 @@ impl Server {
         let mut ejection = self.ejection();
         let Some(until) = ejection.eject(why, now()) else { return false };
         self.show(&ejection);
+        self.kept.close();
         let (upstream, server, seconds) =
             (&self.upstream, self.address, until.saturating_sub(now()).as_secs_f64());
         metrics::counter!("edge_upstream_ejections_total", "upstream" => upstream.clone(), "server" => server.to_string(), "reason" => why.name())

@@ -17,6 +17,7 @@ mod failing_servers;
 mod files;
 mod floods;
 mod forged_tokens;
+mod forwarding;
 mod framing;
 mod guards;
 mod http2;

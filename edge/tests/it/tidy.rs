@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms and what each may import, as `src/lib.rs` draws it.
-const ARROWS: [(&str, &[&str]); 35] = [
+const ARROWS: [(&str, &[&str]); 36] = [
     ("main", &["server", "explain", "nginx", "healthcheck", "config"]),
     ("nginx", &["tls", "guards", "routes", "client_ip", "problem", "config"]),
     (
@@ -36,7 +36,7 @@ const ARROWS: [(&str, &[&str]); 35] = [
         ],
     ),
     ("door", &["connection", "drain", "client_ip", "problem", "config"]),
-    ("connection", &["drain", "upstream", "config"]),
+    ("connection", &["drain", "config"]),
     (
         "gateway",
         &[
@@ -48,6 +48,7 @@ const ARROWS: [(&str, &[&str]); 35] = [
             "routes",
             "guards",
             "upstream",
+            "http1",
             "files",
             "compression",
             "redirects",
@@ -78,6 +79,7 @@ const ARROWS: [(&str, &[&str]); 35] = [
     ("context", &["admission", "site", "guards", "connection", "upstream", "compression"]),
     ("access_log", &["context"]),
     ("metrics", &[]),
+    ("http1", &[]),
     ("response_headers", &["routes", "config"]),
     ("redirects", &["path", "config"]),
     ("routes", &["config"]),
