@@ -89,9 +89,14 @@ pub async fn cancel(transaction: &mut Transaction, kind: &str, subject: &str) ->
     Ok(done.rows_affected() == 1)
 }
 
+const IS_DUE: &str = "SELECT EXISTS (SELECT 1 FROM timers WHERE kind = $1 AND due_at <= $2)";
+
+const TAKE: &str = "DELETE FROM timers WHERE id IN (
+        SELECT id FROM timers WHERE kind = $1 AND due_at <= $2 ORDER BY due_at LIMIT $3)
+    RETURNING id, subject, due_at, payload, failures";
+
 /// Lets the handler's timers go off that are due at `now`, a batch at a time, until none is left.
 pub(super) async fn fire_due(db: &Db, handler: &dyn Handler, now: EpochMillis) -> Result<(), JobError> {
-    const IS_DUE: &str = "SELECT EXISTS (SELECT 1 FROM timers WHERE kind = $1 AND due_at <= $2)";
     loop {
         // Only read while nothing is due.
         let is_due: bool = read!(db, |pool| {
@@ -159,11 +164,8 @@ async fn fire(transaction: &mut Transaction, handler: &dyn Handler, timer: &Time
 
 /// Takes a batch of due timers out of the table, the oldest first.
 async fn take(transaction: &mut Transaction, kind: &str, now: EpochMillis) -> sqlx::Result<Vec<Timer>> {
-    const SQL: &str = "DELETE FROM timers WHERE id IN (
-            SELECT id FROM timers WHERE kind = $1 AND due_at <= $2 ORDER BY due_at LIMIT $3)
-        RETURNING id, subject, due_at, payload, failures";
     let mut timers: Vec<Timer> = within!(transaction, |connection| {
-        sqlx::query_as(SQL).bind(kind).bind(now).bind(BATCH).fetch_all(connection).await
+        sqlx::query_as(TAKE).bind(kind).bind(now).bind(BATCH).fetch_all(connection).await
     })?;
     timers.sort_by(|a, b| (a.due_at, &a.id).cmp(&(b.due_at, &b.id)));
     Ok(timers)
@@ -199,4 +201,31 @@ async fn put_back(
 
 async fn execute(transaction: &mut Transaction, sql: &'static str) -> sqlx::Result<()> {
     within!(transaction, |connection| sqlx::query(sql).execute(connection).await.map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[tokio::test]
+    async fn timers_that_are_due_are_found_by_the_index_alone() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let settings = config::Database {
+            url: format!("sqlite:{}", folder.path().join("a.db").display()),
+            synchronous: config::Synchronous::Normal,
+            readers: 1,
+            writers: 1,
+            page_cache_kib: 64,
+        };
+        let db = Db::open(&settings).await.expect("opens");
+        for sql in [IS_DUE, TAKE] {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+            let steps: Vec<(i64, i64, i64, String)> =
+                read!(&db, |pool| sqlx::query_as(explain).fetch_all(pool).await).expect("explained");
+            let has = |what: &str| steps.iter().any(|(.., step)| step.contains(what));
+            assert!(has("INDEX timers_due (kind=? AND due_at<?)"), "{steps:?}");
+            assert!(!has("SCAN timers") && !has("TEMP B-TREE"), "neither all of them, nor sorted: {steps:?}");
+        }
+    }
 }

@@ -150,7 +150,8 @@ async fn a_paused_runner_that_wakes_after_the_takeover_writes_nothing() {
     let (_, said) = end_of(paused).await;
     assert!(said.contains("the run was taken away"), "{said}");
     assert_eq!(commits(&mut watch).await, before, "it committed something");
-    assert_eq!(expect_counted(&stack, rows).await, 2, "paused at {stopped_at} of {rows}");
+    assert_eq!(expect_counted(&stack, rows).await, 2);
+    tell(&format!("paused at {stopped_at} of {rows} rows, taken over, woken: no commit"));
 }
 
 fn signal(child: &Child, name: &str) {
