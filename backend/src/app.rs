@@ -23,6 +23,9 @@ use crate::health::{self, Stopping};
 use crate::jobs::job::Job;
 use crate::jobs::service::{Jobs, Running};
 use crate::jobs::trim_runs::TrimRuns;
+use crate::notifications;
+use crate::notifications::service::Notifications;
+use crate::notifications::trim_notifications::TrimNotifications;
 use crate::prometheus;
 use crate::redis::Redis;
 use crate::reservations::purge_idempotency::PurgeIdempotency;
@@ -80,6 +83,7 @@ impl App {
             .merge(auth::http::router(auth))
             .merge(chat::http::router(chat.clone()))
             .merge(vendors::http::router(vendors))
+            .merge(notifications::http::router(Notifications::new(redis.clone())))
             .merge(reservations::http::router(reservations.clone()))
             .layer(Extension(authenticator))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
@@ -134,6 +138,7 @@ pub fn jobs(config: &Config, db: &Db, redis: &Redis) -> anyhow::Result<Jobs> {
         Box::new(PurgeSessions::new(config, redis.clone())),
         Box::new(DailyStatistics::new(config)),
         Box::new(PurgeIdempotency),
+        Box::new(TrimNotifications::new(redis.clone())),
         Box::new(TrimRuns),
     ];
     let timers = Vec::new();

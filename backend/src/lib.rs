@@ -10,6 +10,7 @@
 //!             ├─ vendors                    who can be booked, and when
 //!             ├─ reservations               bookings
 //!             ├─ chat                       rooms, messages, sockets
+//!             ├─ notifications              what users are to know
 //!             ├─ statistics                 what happened on each day
 //!             ├─ admin                      what admins see and do
 //!             └─ demo_data                  something to look at on a fresh machine
@@ -32,6 +33,7 @@ pub mod demo_data;
 pub mod extract;
 pub mod health;
 pub mod jobs;
+pub mod notifications;
 pub mod pagination;
 pub mod problem;
 pub mod prometheus;

@@ -1,8 +1,8 @@
-//! Measurements against a stack that runs already, `perf floods` and `perf handshakes`, of gateways that it starts itself,
+//! Measurements against a stack that runs already, `perf floods`, `perf handshakes` and `perf purge`, of gateways that it starts itself,
 //! `perf race`, `perf disruptions`, `perf soak` and `perf sockets`, and within this process, `perf policy`.
 //!
-//! `main → {disruptions, floods, handshakes, policy, race} → {h2, http1, connection → target, child → process, stack, token, open_files,
-//! statistics, table, terminal}`
+//! `main → {disruptions, floods, handshakes, policy, purge, race} → {h2, http1, connection → target, child → process, stack, token, open_files,
+//! statistics, table, terminal, timer}`
 
 mod child;
 mod connection;
@@ -14,12 +14,14 @@ mod http1;
 mod open_files;
 mod policy;
 mod process;
+mod purge;
 mod race;
 mod stack;
 mod statistics;
 mod table;
 mod target;
 mod terminal;
+mod timer;
 mod token;
 
 use std::process::ExitCode;
@@ -47,6 +49,8 @@ enum Command {
     Handshakes(handshakes::Arguments),
     /// What the parts of a decision cost, in this process, in turns.
     Policy(policy::Arguments),
+    /// What requests notice while a million expired sessions are purged.
+    Purge(purge::Arguments),
     /// This edge against nginx, haproxy and Envoy, with and without a policy, in turns.
     Race(race::Arguments),
     /// The servers behind the gateways of a race, which it starts itself.
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         Command::Floods(arguments) => floods::run(&arguments),
         Command::Handshakes(arguments) => handshakes::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),
+        Command::Purge(arguments) => purge::run(&arguments),
         Command::Race(arguments) => race::run(&arguments),
         Command::RaceUpstreams(arguments) => race::serve_upstreams(&arguments),
         Command::Soak(arguments) => disruptions::soak(&arguments),

@@ -16,6 +16,22 @@ pub(crate) struct Stack {
     /// The path of the CA certificate to trust.
     pub(crate) ca: PathBuf,
     pids: BTreeMap<String, u32>,
+    /// In the order of their configuration.
+    #[serde(default)]
+    pub(crate) backends: Vec<Backend>,
+    /// With its password.
+    #[serde(default)]
+    pub(crate) redis: String,
+    /// Base URL of the development identity provider.
+    #[serde(default)]
+    pub(crate) identity_provider: String,
+}
+
+/// One backend of a stack.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Backend {
+    /// Base URL of its routes.
+    pub(crate) api: String,
 }
 
 impl Stack {
@@ -48,5 +64,6 @@ mod tests {
         let stack: Stack = serde_json::from_str(text).expect("a stack");
         assert_eq!(stack.edge().expect("a target").address.port(), 8443);
         assert_eq!(stack.edge_pid().expect("a pid"), 7);
+        assert!(stack.backends.is_empty());
     }
 }

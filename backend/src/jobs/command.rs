@@ -14,6 +14,9 @@ use super::service::Jobs;
 /// Runs that `history` shows unless told otherwise.
 const HISTORY: u32 = 20;
 
+/// Items that it names of each run that skipped some.
+const SKIPS: u32 = 5;
+
 /// What can be asked of the jobs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -46,7 +49,9 @@ pub enum Command {
 pub async fn obey(jobs: &Jobs, command: &Command, stop: &CancellationToken) -> anyhow::Result<String> {
     match command {
         Command::List => Ok(list(&jobs.list().await?)),
-        Command::History { name, limit } => Ok(history(&jobs.history(name.as_deref(), None, *limit).await?)),
+        Command::History { name, limit } => {
+            history(jobs, &jobs.history(name.as_deref(), None, *limit).await?).await
+        }
         Command::Stop { name } => {
             let count = jobs.stop_runs(name).await.with_context(|| name.clone())?;
             Ok(format!("stopped {count} runs"))
@@ -76,11 +81,21 @@ fn list(jobs: &[JobSummary]) -> String {
     text
 }
 
-fn history(runs: &[Run]) -> String {
+async fn history(jobs: &Jobs, runs: &[Run]) -> anyhow::Result<String> {
     if runs.is_empty() {
-        return "nothing has run".to_owned();
+        return Ok("nothing has run".to_owned());
     }
-    runs.iter().map(line).collect::<Vec<_>>().join("\n")
+    let mut lines = Vec::new();
+    for run in runs {
+        lines.push(line(run));
+        if run.skipped > 0 {
+            let skips = jobs.skips(run, SKIPS).await?;
+            lines.extend(
+                skips.iter().map(|skip| format!("  skipped {} in {}: {}", skip.item, skip.step, skip.reason)),
+            );
+        }
+    }
+    Ok(lines.join("\n"))
 }
 
 fn line(run: &Run) -> String {

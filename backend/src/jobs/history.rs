@@ -4,7 +4,7 @@ use crate::clock::EpochMillis;
 use crate::database::{Db, Transaction};
 use crate::{read, within};
 
-use super::model::Run;
+use super::model::{Run, SkippedItem};
 
 /// Where a page of runs begins: right after the run that was due then, with this id.
 pub type Position = (EpochMillis, String);
@@ -60,6 +60,13 @@ pub(super) async fn list(
             .fetch_all(pool)
             .await
     })
+}
+
+/// What a run left out, at most `limit` items.
+pub(super) async fn skips(db: &Db, run_id: &str, limit: u32) -> sqlx::Result<Vec<SkippedItem>> {
+    const SQL: &str =
+        "SELECT step, item, reason FROM job_skips WHERE run_id = $1 ORDER BY step, item LIMIT $2";
+    read!(db, |pool| sqlx::query_as(SQL).bind(run_id).bind(i64::from(limit)).fetch_all(pool).await)
 }
 
 /// When each job last ended well.

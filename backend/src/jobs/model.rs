@@ -61,7 +61,7 @@ pub struct Run {
     pub epoch: i64,
     /// The process that runs it.
     pub owner: Option<String>,
-    /// When it first began.
+    /// When it first began, since it was asked for.
     pub started_at: Option<EpochMillis>,
     /// When it ended.
     pub ended_at: Option<EpochMillis>,
@@ -75,7 +75,7 @@ pub struct Run {
     pub skipped: i64,
     /// How often it was tried again.
     pub retried: i64,
-    /// What last went wrong.
+    /// What last went wrong; of a run that is done, what it was tried again for.
     pub error: Option<String>,
 }
 
@@ -84,6 +84,17 @@ impl Run {
     pub fn duration(&self) -> Option<Duration> {
         self.duration_ms.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis)
     }
+}
+
+/// An item that a run left out.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct SkippedItem {
+    /// The step that came upon it.
+    pub step: String,
+    /// Which.
+    pub item: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// A job as an operator sees it.

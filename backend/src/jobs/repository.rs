@@ -82,7 +82,8 @@ const INSERT: &str =
 /// Whether there is something to do; a run that is done stays so.
 pub(super) async fn request(db: &Db, job: &str, period: EpochMillis, now: EpochMillis) -> sqlx::Result<bool> {
     const AGAIN: &str = "UPDATE job_runs
-        SET status = 'waiting', claimable_at = $1, due_at = $1, failures = 0, ended_at = NULL
+        SET status = 'waiting', claimable_at = $1, due_at = $1, failures = 0, started_at = NULL, ended_at = NULL,
+            error = NULL
         WHERE job = $2 AND period = $3 AND status IN ('stopped', 'failed', 'skipped')";
     const IS_DONE: &str = "SELECT count(*) FROM job_runs WHERE job = $1 AND period = $2 AND status = 'done'";
     let done: i64 = transaction!(db, |tx| {
@@ -226,13 +227,13 @@ pub(super) async fn insert_skips(
     })
 }
 
-/// Ends the run well, in the transaction of its last chunk.
+/// Ends the run well, in the transaction of its last chunk. The error stays that it was tried again for.
 pub(super) async fn set_done(
     transaction: &mut Transaction,
     claim: &Claim,
     now: EpochMillis,
 ) -> sqlx::Result<()> {
-    const SQL: &str = "UPDATE job_runs SET status = 'done', ended_at = $1, owner = NULL, error = NULL
+    const SQL: &str = "UPDATE job_runs SET status = 'done', ended_at = $1, owner = NULL
         WHERE id = $2 AND epoch = $3";
     within!(transaction, |connection| {
         sqlx::query(SQL).bind(now).bind(&claim.id).bind(claim.epoch).execute(connection).await?

@@ -27,6 +27,9 @@ const PUNCTUAL: SignedDuration = SignedDuration::from_secs(60);
 /// A chunk takes a moment; one that takes this long hangs.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Others get this much between two chunks at most: no waiting writer looks less often.
+const MAX_GIVEN: Duration = Duration::from_millis(100);
+
 /// A job and when it runs.
 pub(super) struct Registered {
     pub(super) job: Box<dyn Job>,
@@ -148,11 +151,12 @@ impl Runner {
             let chunk = tokio::time::timeout(CHUNK_TIMEOUT, job.chunk(&mut work)).await;
             let chunk = chunk.map_err(|_| JobError::TooSlow(CHUNK_TIMEOUT))??;
             let ends = position + 1 == steps.len() && chunk.next.is_none();
-            work.finish(chunk, job.limits(), ends).await?;
+            let held = work.finish(chunk, job.limits(), ends).await?;
             *failures = 0;
             if ends {
                 return Ok(End::Done);
             }
+            give_way(held).await;
         }
         // All steps are through, and it wasn't this claim that went through the last: either another backend ended
         // the run, or the last step is one that the job has no longer.
@@ -185,6 +189,12 @@ impl Runner {
     fn lease_end(&self) -> EpochMillis {
         EpochMillis::now().plus(self.lease)
     }
+}
+
+/// Leaves the database to others for as long as it was `held`. Whoever waits for SQLite's write lock looks for it now
+/// and then: one who takes it again at once, chunk after chunk, starves them.
+pub(super) async fn give_way(held: Duration) {
+    tokio::time::sleep(held.min(MAX_GIVEN)).await;
 }
 
 /// 1, 4, 16, 64, 256 seconds.

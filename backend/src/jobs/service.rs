@@ -15,7 +15,7 @@ use crate::database::Db;
 
 use super::history::{self, Position};
 use super::job::{Job, JobError};
-use super::model::{JobSummary, Run};
+use super::model::{JobSummary, Run, SkippedItem};
 use super::runner::{Registered, Runner};
 use super::schedule::Schedule;
 use super::{report, repository, timers};
@@ -137,6 +137,11 @@ impl Jobs {
         limit: u32,
     ) -> sqlx::Result<Vec<Run>> {
         history::list(&self.0.db, job, after, limit).await
+    }
+
+    /// What a run left out, at most `limit` items.
+    pub async fn skips(&self, run: &Run, limit: u32) -> sqlx::Result<Vec<SkippedItem>> {
+        history::skips(&self.0.db, &run.id, limit).await
     }
 
     /// Asks for a run of the period that `period` lies in (a date, or a moment of RFC 3339; by default the one that

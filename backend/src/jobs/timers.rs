@@ -4,9 +4,11 @@
 //! transaction in which its handler writes, so that it happens once, whichever backend gets there; what came due
 //! while none was there goes off late.
 
-use std::time::Duration;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use uuid::Uuid;
 
 use crate::clock::EpochMillis;
@@ -15,9 +17,13 @@ use crate::{read, within};
 
 use super::job::JobError;
 use super::report;
+use super::runner::give_way;
 
 /// Timers that go off in one transaction at most: others wait for its write lock.
 const BATCH: i64 = 100;
+
+/// A handler writes a few rows.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A timer whose handler fails this often stays in the table with its error and goes off no more.
 const MAX_FAILURES: i64 = 5;
@@ -83,51 +89,83 @@ pub async fn cancel(transaction: &mut Transaction, kind: &str, subject: &str) ->
     Ok(done.rows_affected() == 1)
 }
 
+const IS_DUE: &str = "SELECT EXISTS (SELECT 1 FROM timers WHERE kind = $1 AND due_at <= $2)";
+
+const TAKE: &str = "DELETE FROM timers WHERE id IN (
+        SELECT id FROM timers WHERE kind = $1 AND due_at <= $2 ORDER BY due_at LIMIT $3)
+    RETURNING id, subject, due_at, payload, failures";
+
 /// Lets the handler's timers go off that are due at `now`, a batch at a time, until none is left.
 pub(super) async fn fire_due(db: &Db, handler: &dyn Handler, now: EpochMillis) -> Result<(), JobError> {
-    while fire_batch(db, handler, now).await? == BATCH {}
-    Ok(())
+    loop {
+        // Only read while nothing is due.
+        let is_due: bool = read!(db, |pool| {
+            sqlx::query_scalar(IS_DUE).bind(handler.kind()).bind(now).fetch_one(pool).await
+        })?;
+        if !is_due {
+            return Ok(());
+        }
+        let mut transaction = db.begin().await?;
+        let start = Instant::now();
+        fire_batch(&mut transaction, handler, now).await?.commit(transaction).await?;
+        give_way(start.elapsed()).await;
+    }
 }
 
-/// How many timers were due, up to a batch.
-async fn fire_batch(db: &Db, handler: &dyn Handler, now: EpochMillis) -> Result<i64, JobError> {
-    const IS_DUE: &str = "SELECT EXISTS (SELECT 1 FROM timers WHERE kind = $1 AND due_at <= $2)";
-    let kind = handler.kind();
-    // Only read while nothing is due.
-    let is_due: bool =
-        read!(db, |pool| sqlx::query_scalar(IS_DUE).bind(kind).bind(now).fetch_one(pool).await)?;
-    if !is_due {
-        return Ok(0);
+/// What became of a batch.
+#[derive(Debug, Default)]
+struct Batch {
+    kind: &'static str,
+    fired: u64,
+    failed: u64,
+}
+
+impl Batch {
+    /// It counts once it lasts.
+    async fn commit(self, transaction: Transaction) -> sqlx::Result<()> {
+        transaction.commit().await?;
+        report::timers(self.kind, "fired", self.fired);
+        report::timers(self.kind, "failed", self.failed);
+        Ok(())
     }
-    let mut transaction = db.begin().await?;
-    let timers = take(&mut transaction, kind, now).await?;
-    let (mut fired, mut failed) = (0, 0);
-    for timer in &timers {
-        execute(&mut transaction, "SAVEPOINT timer").await?;
-        match handler.fire(&mut transaction, timer).await {
-            Ok(()) => fired += 1,
+}
+
+async fn fire_batch(
+    transaction: &mut Transaction,
+    handler: &dyn Handler,
+    now: EpochMillis,
+) -> Result<Batch, JobError> {
+    let mut batch = Batch { kind: handler.kind(), ..Batch::default() };
+    for timer in take(transaction, batch.kind, now).await? {
+        execute(transaction, "SAVEPOINT timer").await?;
+        match fire(transaction, handler, &timer).await {
+            Ok(()) => batch.fired += 1,
             Err(error) => {
-                failed += 1;
-                tracing::warn!(%error, kind, subject = timer.subject, "a timer's work failed");
-                execute(&mut transaction, "ROLLBACK TO SAVEPOINT timer").await?;
-                put_back(&mut transaction, kind, timer, now, &error.to_string()).await?;
+                batch.failed += 1;
+                tracing::warn!(%error, kind = batch.kind, subject = timer.subject, "a timer's work failed");
+                execute(transaction, "ROLLBACK TO SAVEPOINT timer").await?;
+                put_back(transaction, batch.kind, &timer, now, &error.to_string()).await?;
             }
         }
-        execute(&mut transaction, "RELEASE SAVEPOINT timer").await?;
+        execute(transaction, "RELEASE SAVEPOINT timer").await?;
     }
-    transaction.commit().await?;
-    report::timers(kind, "fired", fired);
-    report::timers(kind, "failed", failed);
-    Ok(i64::try_from(timers.len()).unwrap_or(BATCH))
+    Ok(batch)
+}
+
+/// One that panics or hangs fails like any other: it holds the write lock, and the others of its batch wait.
+async fn fire(transaction: &mut Transaction, handler: &dyn Handler, timer: &Timer) -> Result<(), JobError> {
+    let fired = AssertUnwindSafe(handler.fire(transaction, timer)).catch_unwind();
+    match tokio::time::timeout(TIMEOUT, fired).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(JobError::Failed("it panicked".into())),
+        Err(_) => Err(JobError::TooSlow(TIMEOUT)),
+    }
 }
 
 /// Takes a batch of due timers out of the table, the oldest first.
 async fn take(transaction: &mut Transaction, kind: &str, now: EpochMillis) -> sqlx::Result<Vec<Timer>> {
-    const SQL: &str = "DELETE FROM timers WHERE id IN (
-            SELECT id FROM timers WHERE kind = $1 AND due_at <= $2 ORDER BY due_at LIMIT $3)
-        RETURNING id, subject, due_at, payload, failures";
     let mut timers: Vec<Timer> = within!(transaction, |connection| {
-        sqlx::query_as(SQL).bind(kind).bind(now).bind(BATCH).fetch_all(connection).await
+        sqlx::query_as(TAKE).bind(kind).bind(now).bind(BATCH).fetch_all(connection).await
     })?;
     timers.sort_by(|a, b| (a.due_at, &a.id).cmp(&(b.due_at, &b.id)));
     Ok(timers)
@@ -163,4 +201,31 @@ async fn put_back(
 
 async fn execute(transaction: &mut Transaction, sql: &'static str) -> sqlx::Result<()> {
     within!(transaction, |connection| sqlx::query(sql).execute(connection).await.map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[tokio::test]
+    async fn timers_that_are_due_are_found_by_the_index_alone() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let settings = config::Database {
+            url: format!("sqlite:{}", folder.path().join("a.db").display()),
+            synchronous: config::Synchronous::Normal,
+            readers: 1,
+            writers: 1,
+            page_cache_kib: 64,
+        };
+        let db = Db::open(&settings).await.expect("opens");
+        for sql in [IS_DUE, TAKE] {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+            let steps: Vec<(i64, i64, i64, String)> =
+                read!(&db, |pool| sqlx::query_as(explain).fetch_all(pool).await).expect("explained");
+            let has = |what: &str| steps.iter().any(|(.., step)| step.contains(what));
+            assert!(has("INDEX timers_due (kind=? AND due_at<?)"), "{steps:?}");
+            assert!(!has("SCAN timers") && !has("TEMP B-TREE"), "neither all of them, nor sorted: {steps:?}");
+        }
+    }
 }

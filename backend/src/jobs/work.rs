@@ -1,5 +1,7 @@
 //! One piece of a run: where it begins, and the transaction that it is committed in.
 
+use std::time::{Duration, Instant};
+
 use jiff::Timestamp;
 
 use crate::clock::EpochMillis;
@@ -16,6 +18,8 @@ pub struct Work<'a> {
     cursor: Option<String>,
     lease_end: &'a (dyn Fn() -> EpochMillis + Send + Sync),
     transaction: Option<Transaction>,
+    /// When that began.
+    began: Instant,
 }
 
 impl<'a> Work<'a> {
@@ -26,7 +30,7 @@ impl<'a> Work<'a> {
         cursor: Option<String>,
         lease_end: &'a (dyn Fn() -> EpochMillis + Send + Sync),
     ) -> Self {
-        Self { db, claim, step, cursor, lease_end, transaction: None }
+        Self { db, claim, step, cursor, lease_end, transaction: None, began: Instant::now() }
     }
 
     /// The beginning of the period that the run is for.
@@ -56,6 +60,7 @@ impl<'a> Work<'a> {
             Some(transaction) => transaction,
             None => {
                 let mut transaction = self.db.begin().await?;
+                self.began = Instant::now();
                 if !repository::hold(&mut transaction, self.claim, (self.lease_end)()).await? {
                     return Err(JobError::Lost);
                 }
@@ -65,8 +70,14 @@ impl<'a> Work<'a> {
         Ok(self.transaction.insert(transaction))
     }
 
-    /// Commits what the chunk wrote, together with where the next begins; the last one `ends` the run.
-    pub(super) async fn finish(mut self, chunk: Chunk, limits: Limits, ends: bool) -> Result<(), JobError> {
+    /// Commits what the chunk wrote, together with where the next begins; the last one `ends` the run. For how long
+    /// nobody else could write.
+    pub(super) async fn finish(
+        mut self,
+        chunk: Chunk,
+        limits: Limits,
+        ends: bool,
+    ) -> Result<Duration, JobError> {
         let (claim, step) = (self.claim, self.step);
         let transaction = self.transaction().await?;
         let skipped = repository::insert_skips(transaction, claim, step, &chunk.skipped).await?;
@@ -80,6 +91,6 @@ impl<'a> Work<'a> {
         if let Some(transaction) = self.transaction {
             transaction.commit().await?;
         }
-        Ok(())
+        Ok(self.began.elapsed())
     }
 }

@@ -1,8 +1,9 @@
 //! The names of all keys and channels.
 //!
-//! Sessions carry no TTL and are never evicted. All other keys carry one, and Redis may evict them when its memory
-//! runs out. Of a cache or a lock nothing depends on that. A mark of what may be used once, evicted early, would let
-//! an id_token or a ticket in once more, while that is still valid by its own time: minutes and seconds.
+//! Sessions and notifications carry no TTL and are never evicted; jobs take out what is old. All other keys carry one,
+//! and Redis may evict them when its memory runs out. Of a cache or a lock nothing depends on that. A mark of what may
+//! be used once, evicted early, would let an id_token or a ticket in once more, while that is still valid by its own
+//! time: minutes and seconds.
 
 /// A session: a hash of user, counter, creation and last use.
 pub fn session(session_id: &str) -> String {
@@ -16,6 +17,19 @@ pub fn user_sessions(user_id: &str) -> String {
 
 /// All sessions, scored by their last use; what is too old is cleaned up by it.
 pub const SESSIONS_BY_LAST_USE: &str = "sessions:by-last-use";
+
+/// A user's notifications, scored by their moments.
+pub fn notifications(user_id: &str) -> String {
+    format!("notifications:user:{user_id}")
+}
+
+/// The moment up to which a user has read them.
+pub fn notifications_read(user_id: &str) -> String {
+    format!("notifications:read:{user_id}")
+}
+
+/// All users who have notifications, scored by the moment of their oldest.
+pub const NOTIFICATIONS_BY_OLDEST: &str = "notifications:by-oldest";
 
 /// An id_token that was used, by its hash.
 pub fn used_id_token(sha256_hex: &str) -> String {

@@ -11,6 +11,7 @@ mod fixtures;
 mod harness;
 mod health;
 mod jobs;
+mod notifications;
 mod problems;
 mod reservations;
 mod tidy;

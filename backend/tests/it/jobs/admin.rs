@@ -27,7 +27,10 @@ async fn a_run_that_an_admin_asks_for_is_done_and_shown() {
     let admin = stack.user("관리자", Role::Admin).await;
     let jobs = stack.get_as(&admin, "/admin/api/batch/jobs").await.expect(200);
     let names: Vec<_> = jobs["items"].as_array().expect("a list").iter().map(|job| &job["name"]).collect();
-    assert_eq!(names, ["purge-sessions", "daily-statistics", "purge-idempotency", "trim-runs"]);
+    assert_eq!(
+        names,
+        ["purge-sessions", "daily-statistics", "purge-idempotency", "trim-notifications", "trim-runs"]
+    );
     assert_eq!(jobs["items"][1]["schedule"], "15 0 * * * Asia/Seoul");
 
     let period = format!("{RUN_TRIM}?period=2026-11-01T00:00:00Z");

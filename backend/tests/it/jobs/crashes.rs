@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use backend::database::Db;
 use backend::{read, write};
 use rand::Rng as _;
 
@@ -137,10 +138,20 @@ async fn a_paused_runner_that_wakes_after_the_takeover_writes_nothing() {
     assert!(is_done, "{said}");
     assert_eq!(expect_counted(&stack, rows).await, 2);
 
+    // SQLite's own count of what other connections have committed to the whole file.
+    let mut watch = match &stack.db {
+        Db::Sqlite(sqlite) => sqlite.read.acquire().await.expect("a connection"),
+    };
+    let commits = async |watch: &mut sqlx::SqliteConnection| -> i64 {
+        sqlx::query_scalar("PRAGMA data_version").fetch_one(watch).await.expect("read")
+    };
+    let before = commits(&mut watch).await;
     signal(&paused, "CONT");
     let (_, said) = end_of(paused).await;
     assert!(said.contains("the run was taken away"), "{said}");
-    assert_eq!(expect_counted(&stack, rows).await, 2, "paused at {stopped_at} of {rows}");
+    assert_eq!(commits(&mut watch).await, before, "it committed something");
+    assert_eq!(expect_counted(&stack, rows).await, 2);
+    tell(&format!("paused at {stopped_at} of {rows} rows, taken over, woken: no commit"));
 }
 
 fn signal(child: &Child, name: &str) {

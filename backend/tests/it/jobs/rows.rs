@@ -81,7 +81,7 @@ impl Job for Rows {
     }
 }
 
-/// Writes a row for each timer, and fails for those whose payload says so.
+/// Writes a row for each timer, and fails, panics or hangs for those whose payload says so.
 pub struct Bell;
 
 #[async_trait]
@@ -92,7 +92,12 @@ impl Handler for Bell {
 
     async fn fire(&self, transaction: &mut Transaction, timer: &Timer) -> Result<(), JobError> {
         insert(transaction, &format!("{} {}", timer.subject, timer.payload)).await?;
-        if timer.payload == "broken" { Err(JobError::Failed("no clapper".into())) } else { Ok(()) }
+        match timer.payload.as_str() {
+            "broken" => Err(JobError::Failed("no clapper".into())),
+            "panics" => panic!("a bell that panics"),
+            "hangs" => std::future::pending().await,
+            _ => Ok(()),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
+use backend::jobs::command;
 use backend::jobs::job::Missed;
 use backend::jobs::model::Status;
 use backend::jobs::service::RunError;
@@ -77,6 +78,7 @@ async fn a_failed_attempt_writes_nothing_and_is_repeated_up_to_the_limit() {
     let run = jobs.request("rows", None).await.expect("asked for");
     let run = jobs.run_to_end(&run, &CancellationToken::new()).await.expect("ended");
     assert_eq!((run.status, run.retried, run.read, run.written), (Status::Done, 1, 6, 6), "{run:?}");
+    assert_eq!(run.error.as_deref(), Some("a chunk took longer than 0ns"), "what it was tried again for");
     assert_eq!(written(&stack.db).await.len(), 6);
 
     failures.store(i64::MAX, Ordering::Release);
@@ -101,8 +103,10 @@ async fn a_run_that_cannot_succeed_fails_at_once_and_goes_on_when_asked() {
 
     let again = jobs.request("rows", Some(period)).await.expect("asked for");
     assert_eq!((again.id.as_str(), again.status), (asked.id.as_str(), Status::Waiting));
+    assert_eq!(again.started_at, None, "the time that it lay there is neither lateness nor duration");
     let run = jobs.run_to_end(&again, &CancellationToken::new()).await.expect("ended");
-    assert_eq!((run.status, run.epoch), (Status::Done, 2), "{run:?}");
+    assert_eq!((run.status, run.epoch, run.error.as_deref()), (Status::Done, 2, None), "{run:?}");
+    assert!(run.started_at >= Some(run.due_at), "{run:?}");
     let error = jobs.request("rows", Some(period)).await.expect_err("done already");
     assert!(matches!(error, RunError::AlreadyDone), "{error}");
     assert_eq!(written(&stack.db).await.len(), 4);
@@ -118,6 +122,15 @@ async fn skips_are_noted_and_limited() {
     };
     let within = run(1).await;
     assert_eq!((within.status, within.skipped), (Status::Done, 2), "{within:?}");
+    let jobs = jobs_on(&stack, Rows::new(1)).await;
+    let history = command::Command::History { name: None, limit: 1 };
+    let said = command::obey(&jobs, &history, &CancellationToken::new()).await.expect("read");
+    let named: Vec<_> = said.lines().skip(1).collect();
+    assert_eq!(
+        named,
+        ["  skipped 0.0 in first: unreadable", "  skipped 0.0 in second: unreadable"],
+        "{said}"
+    );
     let beyond = run(2).await;
     assert_eq!(beyond.status, Status::Failed);
     assert_eq!(beyond.error.as_deref(), Some("more than 3 items were skipped; the last: unreadable"));

@@ -7,7 +7,7 @@ use backend::jobs::timers;
 use backend::{read, write};
 use futures_util::future::join_all;
 
-use crate::harness::Stack;
+use crate::harness::{Stack, eventually};
 use crate::jobs::rows::{Rows, jobs_on, written};
 use crate::jobs::tell;
 
@@ -40,6 +40,39 @@ async fn timers_that_came_due_in_an_outage_go_off_once_each() {
     assert_eq!(written(&stack.db).await, expected);
 }
 
+/// `DAEMUN_JOBS_DUE=100000` for the full proof.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_write_while_the_timers_of_an_outage_go_off() {
+    let count: i64 = std::env::var("DAEMUN_JOBS_DUE").ok().and_then(|n| n.parse().ok()).unwrap_or(3_000);
+    let stack = Stack::start().await;
+    let jobs = jobs_on(&stack, Rows::new(1)).await;
+    let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+        INSERT INTO timers SELECT 'id' || i, 'bell', 'subject' || i, i, 'ding', 0, NULL FROM n";
+    write!(&stack.db, |pool| sqlx::query(sql).bind(count).execute(pool).await.expect("set"));
+    let start = Instant::now();
+    let firing = tokio::spawn(async move { jobs.fire_timers(EpochMillis(count)).await });
+    let mut waits = Vec::new();
+    while !firing.is_finished() {
+        let start = Instant::now();
+        set(&stack, "another's", i64::MAX, "").await;
+        waits.push(start.elapsed());
+    }
+    firing.await.expect("ran").expect("fired");
+    let took = start.elapsed();
+    assert_eq!(written(&stack.db).await.len(), usize::try_from(count).expect("positive"));
+    waits.sort();
+    let at = |percent: usize| waits[(waits.len() - 1) * percent / 100];
+    tell(&format!(
+        "{count} timers went off in {took:?}; {} writes meanwhile took p50 {:?}, p99 {:?}, max {:?}",
+        waits.len(),
+        at(50),
+        at(99),
+        at(100)
+    ));
+    // Each batch of a hundred leaves room for at least one.
+    assert!(waits.len() as i64 >= count / 100, "others wrote {} times only", waits.len());
+}
+
 #[tokio::test]
 async fn a_timer_can_be_moved_and_taken_back() {
     let stack = Stack::start().await;
@@ -70,6 +103,38 @@ async fn a_timer_whose_work_fails_holds_up_no_other_and_ends_with_its_error() {
     let left: (i64, String, Option<i64>) =
         read!(&stack.db, |pool| sqlx::query_as(sql).fetch_one(pool).await).expect("there");
     assert_eq!(left, (5, "no clapper".to_owned(), None));
+}
+
+#[tokio::test]
+async fn a_timer_whose_work_panics_or_hangs_fails_like_any_other() {
+    let stack = Stack::start().await;
+    let jobs = jobs_on(&stack, Rows::new(1)).await;
+    for (subject, payload) in [("one", "panics"), ("two", "hangs"), ("three", "ding")] {
+        set(&stack, subject, 1, payload).await;
+    }
+    jobs.fire_timers(EpochMillis(10)).await.expect("fired");
+    assert_eq!(written(&stack.db).await, ["three ding"]);
+    let sql = "SELECT error FROM timers ORDER BY subject";
+    let errors: Vec<String> =
+        read!(&stack.db, |pool| sqlx::query_scalar(sql).fetch_all(pool).await).expect("read");
+    assert_eq!(errors, ["it panicked", "a chunk took longer than 2s"]);
+}
+
+#[tokio::test]
+async fn backends_that_run_let_a_timer_go_off_once_when_it_is_due() {
+    let stack = Stack::start().await;
+    let (one, two) = (jobs_on(&stack, Rows::new(1)).await, jobs_on(&stack, Rows::new(1)).await);
+    let running = [one.start(), two.start()];
+    let due_at = EpochMillis::now().0 + 200;
+    set(&stack, "soon", due_at, "ding").await;
+    set(&stack, "later", due_at + 3_600_000, "ding").await;
+    let rung = async || written(&stack.db).await.into_iter().filter(|row| row.ends_with("ding")).count();
+    eventually("it went off", async || rung().await == 1).await;
+    assert!(EpochMillis::now().0 >= due_at);
+    for running in running {
+        running.stop(std::time::Duration::from_secs(10)).await;
+    }
+    assert_eq!(rung().await, 1);
 }
 
 /// `DAEMUN_JOBS_TIMERS=1000000` for the full proof.

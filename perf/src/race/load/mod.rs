@@ -1,10 +1,9 @@
 //! What contestants are loaded with: as much as they bear, and a fixed rate.
 //!
-//! `mod → {tools, newcomers, paced} → timer`
+//! `mod → {tools, newcomers, paced}`
 
 mod newcomers;
 mod paced;
-mod timer;
 mod tools;
 
 use std::time::Duration;

@@ -12,10 +12,11 @@ use tokio::time::timeout;
 
 use crate::race::client::{Client, Connection};
 use crate::race::load::newcomers::visit;
-use crate::race::load::timer::Timer;
+
 use crate::race::load::{CONNECTIONS, H2_CONNECTIONS, H2_STREAMS, NEWCOMERS, Pace};
 use crate::race::options::Scenario;
 use crate::statistics::{milliseconds, percentile};
+use crate::timer::Timer;
 
 /// After this time a request is given up.
 const PATIENCE: Duration = Duration::from_secs(5);

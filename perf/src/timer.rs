@@ -11,10 +11,10 @@ use rustix::time::{
 };
 use tokio::io::unix::AsyncFd;
 
-pub(super) struct Timer(AsyncFd<OwnedFd>);
+pub(crate) struct Timer(AsyncFd<OwnedFd>);
 
 impl Timer {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer: OwnedFd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         #[expect(deprecated, reason = "unsound for types whose descriptor changes; an OwnedFd's doesn't")]
@@ -22,7 +22,7 @@ impl Timer {
     }
 
     /// Waits until `due`; not at all if it has passed.
-    pub(super) async fn sleep_until(&self, due: Instant) -> io::Result<()> {
+    pub(crate) async fn sleep_until(&self, due: Instant) -> io::Result<()> {
         let left = due.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(());
