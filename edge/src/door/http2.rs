@@ -1,6 +1,7 @@
 //! HTTP/2: h2 reads the connection and keeps its own bounds; here stand the numbers, and the count of what is at work.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use http::header;
@@ -8,10 +9,13 @@ use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::ShutdownWatch;
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::Settings;
 use super::capacity::{Place, weight};
 use crate::connection::{self, Connection, Served};
+use crate::drain::Phase;
 
 /// What is written of an answer before the client has taken it, for each request.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
@@ -19,6 +23,9 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 const MOST_RESETS_OF_OURS: usize = 64;
 /// Streams that were reset and are still remembered.
 const RESET_STREAMS: usize = 20;
+
+/// For a client to answer a goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What a field costs beside its bytes (RFC 9113, section 6.5.2).
 const FIELD_OVERHEAD: usize = 32;
@@ -30,6 +37,8 @@ pub(super) struct Http2<A> {
     connection: Arc<Connection>,
     place: Arc<Place>,
     options: HttpServerOptions,
+    /// Streams that are being served.
+    open: watch::Sender<usize>,
 }
 
 impl<A> Http2<A> {
@@ -41,7 +50,16 @@ impl<A> Http2<A> {
     ) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(settings.policy.idle_timeout);
-        Self { app, settings, connection, place, options }
+        Self { app, settings, connection, place, options, open: watch::Sender::new(0) }
+    }
+
+    /// Ends when the edge leaves and nothing is open: a client that doesn't answer the goodbye, as one that sleeps, would
+    /// keep it for nothing.
+    pub(super) async fn is_forsaken(&self) {
+        self.connection.drain().reached(Phase::ClosingIdle).await;
+        sleep(GOODBYE).await;
+        // It holds the sender itself.
+        let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
     }
 }
 
@@ -58,6 +76,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
             session.shutdown_with_reason(h2::Reason::REFUSED_STREAM);
             return None;
         };
+        let _open = Open::count(&self.open);
         let served = Served::new(Arc::clone(&self.connection));
         let request = self.app.process_new_http(session, shutdown);
         connection::serve(served, self.settings.policy.body_pace, request).await;
@@ -78,6 +97,22 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Http2<A> {
 
     fn server_options(&self) -> Option<&HttpServerOptions> {
         Some(&self.options)
+    }
+}
+
+/// One stream that is being served, until it is dropped.
+struct Open<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Open<'a> {
+    fn count(open: &'a watch::Sender<usize>) -> Self {
+        open.send_modify(|open| *open += 1);
+        Self(open)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|open| *open -= 1);
     }
 }
 

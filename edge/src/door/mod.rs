@@ -186,7 +186,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> FrontDoor<A> {
         }
         let stream = ClientStream::http2(transport, Arc::clone(&connection), &settings.policy);
         let app = Http2::new(Arc::clone(&self.app), settings, connection, Arc::clone(place));
-        Arc::new(app).process_new(Box::new(stream), &drain.watch()).await;
+        let (app, end) = (Arc::new(app), drain.watch());
+        tokio::select! {
+            _ = app.process_new(Box::new(stream), &end) => {}
+            () = app.is_forsaken() => {}
+        }
     }
 
     async fn handshake(

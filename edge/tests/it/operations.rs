@@ -4,7 +4,9 @@ use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::asking::HERE;
 use crate::edge_process::{Edge, ended};
+use crate::http2_wire::{HEADERS, Http2Wire, Outcome, frame, request};
 use crate::load::Load;
 use crate::websocket::{Socket, open, own_origin};
 use crate::wire::Wire;
@@ -194,6 +196,19 @@ async fn a_stop_waits_for_what_is_in_flight_and_no_longer() {
     assert_eq!(slow.await.expect("no panic"), 200);
     assert!(idle.ends().await);
     drop(socket);
+    assert!(edge.ended().await.success());
+    assert!(began.elapsed() < std::time::Duration::from_secs(8), "it left before the grace was over");
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_client_that_sleeps() {
+    let mut edge = Edge::start().await;
+    let mut asleep = Http2Wire::open(&edge, HERE).await;
+    asleep.send(&frame(HEADERS, 5, 1, &request("GET", "/", &[]))).await.expect("sent");
+    assert_eq!(asleep.outcome(1).await, Outcome::Answered(200));
+    let began = std::time::Instant::now();
+    edge.signal("TERM");
+    // It neither answers the edge's goodbye nor closes.
     assert!(edge.ended().await.success());
     assert!(began.elapsed() < std::time::Duration::from_secs(8), "it left before the grace was over");
 }
