@@ -91,7 +91,9 @@ fn the_compose_files_limits_are_the_budgets() {
     for backend in ["  backend-0:", "  backend-1:"] {
         assert!(block(&compose, backend).contains(&"<<: *backend".to_owned()), "{backend}");
     }
-    for (head, process) in [("  edge:", "edge"), ("x-backend: &backend", "backend"), ("  redis:", "redis")] {
+    for (head, process) in
+        [("x-gateway: &gateway", "edge"), ("x-backend: &backend", "backend"), ("  redis:", "redis")]
+    {
         let lines = block(&compose, head);
         let cpus = at(&budget, &format!("{process}.cpus")).as_float().expect("a number");
         for expected in [

@@ -9,6 +9,7 @@ mod booking;
 mod client;
 mod docker;
 mod exposure;
+mod fallback;
 #[path = "../it/guards.rs"]
 mod guards;
 mod limits;

@@ -52,7 +52,7 @@ impl<'a> Project<'a> {
     }
 
     pub(super) fn build(&self) -> anyhow::Result<()> {
-        run_silently(&mut self.compose(&["build", "--quiet"])).map(drop)
+        run_silently(&mut self.compose(&["--profile", "nginx", "build", "--quiet"])).map(drop)
     }
 
     /// Waits until all is healthy, and writes down where it is.
@@ -98,8 +98,16 @@ impl<'a> Project<'a> {
 
     /// Removes what a run that was cut off has left.
     pub(super) fn remove_remains(&self) -> anyhow::Result<()> {
-        run_silently(&mut self.compose(&["down", "--volumes", "--remove-orphans", "--timeout", "20"]))
-            .map(drop)
+        run_silently(&mut self.compose(&[
+            "--profile",
+            "nginx",
+            "down",
+            "--volumes",
+            "--remove-orphans",
+            "--timeout",
+            "20",
+        ]))
+        .map(drop)
     }
 
     /// Removes containers, networks, volumes and the images that were built.
