@@ -37,7 +37,7 @@ impl Place {
         self.client
     }
 
-    /// A request has come in whole; what it counts for, [`weight`] says.
+    /// A request has come in whole; what it counts for, [`weight`](super::weight) says.
     pub fn begin_request(self: &Arc<Self>, bytes: usize) -> Result<AtWork, Full> {
         {
             // At work before room is made: it must not be its own place that is given away as one that waits.
