@@ -21,7 +21,7 @@ async fn nginx_takes_the_edges_place_and_gives_it_back() {
     compose(&nginx);
     assert_eq!(server().await.as_deref(), Some("nginx"));
     walk(&stack).await;
-    compose(&["--profile", "nginx", "stop", "nginx"]);
+    compose(&["--profile", "nginx", "rm", "--stop", "--force", "nginx"]);
     up();
     assert_eq!(server().await, None);
 }
