@@ -20,7 +20,7 @@ async fn nginx_takes_the_edges_place_and_gives_it_back() {
         ["--profile", "nginx", "up", "--detach", "--wait", "--wait-timeout", "120", "--scale", "edge=0"];
     compose(&nginx);
     assert_eq!(server().await.as_deref(), Some("nginx"));
-    walk(&stack).await;
+    walk(&stack, "nginx").await;
     compose(&["--profile", "nginx", "rm", "--stop", "--force", "nginx"]);
     up();
     assert_eq!(server().await, None);

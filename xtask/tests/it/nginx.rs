@@ -10,7 +10,7 @@ use crate::walk::walk;
 #[tokio::test]
 async fn behind_nginx_people_book_and_chat_and_its_death_is_short() {
     let stack = Stack::behind("nginx");
-    walk(&stack).await;
+    walk(&stack, "nginx").await;
     let killed = stack.file.pids["nginx"];
     assert!(Command::new("kill").args(["-9", &killed.to_string()]).status().expect("kill runs").success());
     let started = Instant::now();

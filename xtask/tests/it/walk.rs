@@ -9,13 +9,13 @@ use crate::stack::Stack;
 
 #[tokio::test]
 async fn two_people_sign_in_browse_book_and_chat() {
-    walk(&Stack::start()).await;
+    walk(&Stack::start(), "walk").await;
 }
 
-/// A booking and a chat, with both answers that a booking may have.
-pub(crate) async fn walk(stack: &Stack) {
-    let customer = Person::sign_in(&stack.file, "walk-customer", address(1)).await;
-    let rival = Person::sign_in(&stack.file, "walk-rival", address(2)).await;
+/// A booking and a chat, by people of these names who haven't met before.
+pub(crate) async fn walk(stack: &Stack, names: &str) {
+    let customer = Person::sign_in(&stack.file, &format!("{names}-customer"), address(1)).await;
+    let rival = Person::sign_in(&stack.file, &format!("{names}-rival"), address(2)).await;
     // Of the demo data: the first vendor's owner.
     let owner = Person::sign_in(&stack.file, "owner-001", address(3)).await;
     assert_eq!(customer.get("/api/me").await["role"], "user");

@@ -17,12 +17,13 @@ use crate::workspace;
 /// Tells the tests where the description of the stack is.
 const STACK_FILE: &str = "DAEMUN_STACK_FILE";
 /// What of the environment holds here.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("COMPOSE_PROJECT_NAME", "daemun-test"),
     ("COMPOSE_FILE", "docker-compose.yml:docker-compose.override.yml"),
     ("DAEMUN_IMAGES", "daemun-test"),
     ("BINARIES", "prebuilt"),
     ("EDGE_HTTPS", "[::]:28443"),
+    ("PUBLIC_URL", "https://localhost:28443"),
     ("EDGE_HTTP", "[::]:28000"),
     ("EDGE_ADMIN", "127.0.0.1:29100"),
     ("IDENTITY_PROVIDER_PORT", "29000"),
