@@ -69,6 +69,7 @@ impl App {
 
         let gateway = auth::gateway::router(tokens.clone());
         let auth = Auth::new(&config, db.clone(), redis.clone(), tokens)?;
+        knowledge.follow_providers(&auth);
         let vendors = Vendors::new(db.clone(), redis.clone(), config.vendors);
         let reservations = Reservations::new(db.clone(), redis.clone(), vendors.clone(), config.reservations);
 

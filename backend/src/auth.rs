@@ -1,7 +1,7 @@
 //! Who is calling: sign-in with a provider's token, sessions, tokens of our own.
 //!
 //! `http → service → {store, sessions, providers, tokens}`; other features know `current_user` alone. `knowledge` keeps what
-//! `tokens` asks, keys and revocations, up to date.
+//! `tokens` and `providers` ask, keys and revocations, up to date.
 
 mod browser;
 mod cookies;
