@@ -59,6 +59,7 @@ impl App {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         // One TLS provider for every client in the process; a second start in it finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let metrics = prometheus::install()?;
         let db = Db::open(&config.database).await.context("opening the database")?;
         let redis = Redis::new(&config.redis)?;
         let keys = SigningKeys::load(&config.tokens.keys_dir, config.tokens.key_schedule())?;
@@ -75,7 +76,6 @@ impl App {
 
         let chat = Chat::start(&config, db.clone(), redis.clone(), authenticator.clone())?;
 
-        let metrics = prometheus::install()?;
         let jobs = jobs(&config, &db, &redis)?;
 
         let api = Router::new()

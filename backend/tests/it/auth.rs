@@ -4,5 +4,6 @@ mod access;
 mod browser;
 mod gateway;
 mod revocation;
+mod secrecy;
 mod sessions;
 mod sign_in;
