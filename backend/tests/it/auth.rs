@@ -4,6 +4,7 @@ mod access;
 mod browser;
 mod gateway;
 mod revocation;
+mod rotation;
 mod secrecy;
 mod sessions;
 mod sign_in;

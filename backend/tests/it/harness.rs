@@ -216,6 +216,13 @@ impl Stack {
         redis_cli(self.folder.path(), arguments)
     }
 
+    /// A connection to this stack's Redis.
+    pub fn redis_connection(&self) -> redis::Connection {
+        let socket = Redis::socket(self.folder.path());
+        let url = format!("redis+unix://{}?pass={}", socket.display(), Redis::PASSWORD.replace(' ', "%20"));
+        redis::Client::open(url).expect("a URL").get_connection().expect("Redis runs")
+    }
+
     /// Takes the backend `n` out, to be stopped by the test; the others keep their numbers' order.
     pub fn take_backend(&mut self, n: usize) -> App {
         self.backends.remove(n)

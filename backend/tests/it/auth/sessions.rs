@@ -117,6 +117,18 @@ async fn a_session_that_lay_unused_for_seven_days_has_ended() {
 }
 
 #[tokio::test]
+async fn a_session_ends_after_thirty_days_however_often_it_is_used() {
+    let stack = Stack::start().await;
+    let alice = stack.sign_in("alice").await;
+    let month = 30 * 24 * 3600 * 1000;
+    let key = key(&alice.refresh_token);
+    stack.redis_cli(&["HSET", &key, "created", &(now_ms() - month + 60_000).to_string()]);
+    let second = rotated(&stack, 0, &alice.refresh_token).await;
+    stack.redis_cli(&["HSET", &key, "created", &(now_ms() - month - 1000).to_string()]);
+    refresh(&stack, 0, &second).await.expect_problem(401, "invalid-refresh-token");
+}
+
+#[tokio::test]
 async fn a_database_that_fails_costs_nobody_the_refresh_token() {
     let stack = Stack::start().await;
     let alice = stack.sign_in("alice").await;
