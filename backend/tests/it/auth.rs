@@ -3,6 +3,7 @@
 mod access;
 mod browser;
 mod gateway;
+mod outage;
 mod revocation;
 mod rotation;
 mod secrecy;

@@ -199,6 +199,11 @@ impl Stack {
         .await;
     }
 
+    /// Kills Redis: it has no time to write anything.
+    pub fn kill_redis(&mut self) {
+        drop(self.redis.take().expect("running"));
+    }
+
     /// Starts Redis again, with what it held, and waits until all backends use it.
     pub async fn start_redis(&mut self) {
         self.redis = Some(Redis::start(self.folder.path()).await);
