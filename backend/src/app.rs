@@ -59,6 +59,7 @@ impl App {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         // One TLS provider for every client in the process; a second start in it finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let metrics = prometheus::install()?;
         let db = Db::open(&config.database).await.context("opening the database")?;
         let redis = Redis::new(&config.redis)?;
         let keys = SigningKeys::load(&config.tokens.keys_dir, config.tokens.key_schedule())?;
@@ -69,12 +70,12 @@ impl App {
 
         let gateway = auth::gateway::router(tokens.clone());
         let auth = Auth::new(&config, db.clone(), redis.clone(), tokens)?;
+        knowledge.follow_providers(&auth);
         let vendors = Vendors::new(db.clone(), redis.clone(), config.vendors);
         let reservations = Reservations::new(db.clone(), redis.clone(), vendors.clone(), config.reservations);
 
         let chat = Chat::start(&config, db.clone(), redis.clone(), authenticator.clone())?;
 
-        let metrics = prometheus::install()?;
         let jobs = jobs(&config, &db, &redis)?;
 
         let api = Router::new()

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::auth::current_user::CurrentUser;
-use crate::auth::service::{Auth, Me};
+use crate::auth::model::Me;
+use crate::auth::service::Auth;
 use crate::extract::{Json, Path, Query};
 use crate::pagination::{self, Page};
 use crate::problem::Problem;

@@ -14,8 +14,9 @@ use crate::problem::Problem;
 use super::cookies::{Cookie, is_of_this_site};
 use super::current_user::CurrentUser;
 use super::http::{NO_STORE, client, tokens};
+use super::model::TokenPair;
 use super::oauth::{self, OauthError};
-use super::service::{Auth, AuthError, TokenPair};
+use super::service::{Auth, AuthError};
 
 /// The routes.
 pub(super) fn router() -> Router<Auth> {

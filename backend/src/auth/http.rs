@@ -15,10 +15,11 @@ use crate::problem::Problem;
 
 use super::browser;
 use super::current_user::CurrentUser;
+use super::model::{Device, Me, TokenPair};
 use super::oauth::OauthError;
 use super::provider_events::EventError;
 use super::providers::IdTokenError;
-use super::service::{Auth, AuthError, Device, Me, TokenPair};
+use super::service::{Auth, AuthError};
 
 /// When a provider is out of reach, it is for longer than a moment.
 const PROVIDER_RETRY: Duration = Duration::from_secs(5);

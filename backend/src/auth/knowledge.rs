@@ -1,4 +1,5 @@
-//! What a process must know to check tokens, kept up to date behind its back: signing keys and revocations.
+//! What a process must know to check tokens, kept up to date behind its back: its signing keys, revocations, and the keys of
+//! the providers.
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -6,6 +7,7 @@ use tokio_util::task::TaskTracker;
 use crate::config;
 use crate::redis::Redis;
 
+use super::service::Auth;
 use super::tokens::AccessTokens;
 use super::{keys, revocations};
 
@@ -29,6 +31,13 @@ impl Knowledge {
         tasks.spawn(stop.clone().run_until_cancelled_owned(keys));
         tasks.close();
         Ok(knowledge)
+    }
+
+    /// Keeps the providers' keys up to date as well.
+    pub fn follow_providers(&self, auth: &Auth) {
+        let auth = auth.clone();
+        let poll = async move { auth.providers().poll_keys().await };
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(poll));
     }
 
     /// Ends it.

@@ -14,6 +14,7 @@ use crate::clock::EpochMillis;
 use crate::config::{Events, Identity};
 use crate::redis::keys;
 
+use super::audit::Event;
 use super::providers::{IdTokenError, hex};
 use super::service::{Auth, AuthError};
 
@@ -70,6 +71,22 @@ struct Subject {
 impl Auth {
     /// Takes an event of a provider, as it came. One that concerns nobody here is taken as well.
     pub async fn take_event(
+        &self,
+        provider: &str,
+        authorization: Option<&str>,
+        body: &str,
+    ) -> Result<(), EventError> {
+        match self.act_on(provider, authorization, body).await {
+            Err(EventError::Failed(error)) => Ok(Event::ProviderEvent.count(Err(error))?),
+            Err(refused) => {
+                Event::ProviderEvent.refused();
+                Err(refused)
+            }
+            Ok(()) => Ok(Event::ProviderEvent.count(Ok(()))?),
+        }
+    }
+
+    async fn act_on(
         &self,
         provider: &str,
         authorization: Option<&str>,

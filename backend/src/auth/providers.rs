@@ -100,6 +100,11 @@ impl Providers {
         self.0.values().map(|p| Summary { id: &p.config.id, name: &p.config.name }).collect()
     }
 
+    /// Keeps the providers' keys up to date, for as long as it is run.
+    pub(super) async fn poll_keys(&self) {
+        futures_util::future::join_all(self.0.values().map(|provider| provider.keys.poll())).await;
+    }
+
     /// What the token proves, if it comes from this provider, is for us, answers `nonce`, and is fresh.
     pub(super) async fn verify(
         &self,

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access_token::Role;
-use serde::Serialize;
 
 use crate::clock::EpochMillis;
 use crate::config::{Accounts, Config, Identity};
 use crate::database::Db;
+use crate::notifications::service::Notifications;
 use crate::redis::{Redis, RedisError, keys};
 
+use super::audit::{self, Event};
 use super::current_user::CurrentUser;
+use super::model::{Device, Me, TokenPair};
 use super::oauth::{Departure, Flows, OauthError};
 use super::providers::{self, IdTokenError, Providers, Verified};
 use super::refresh_token::{RefreshToken, RefreshTokens};
@@ -39,6 +41,7 @@ struct Inner {
     access_tokens: AccessTokens,
     refresh_tokens: RefreshTokens,
     accounts: Accounts,
+    notifications: Notifications,
 }
 
 /// Why somebody isn't signed in.
@@ -79,66 +82,18 @@ pub enum AuthError {
     Signing(#[from] jsonwebtoken::errors::Error),
 }
 
-/// What a signed-in client holds, as RFC 6749, section 5.1, writes it.
-#[derive(Debug, Serialize)]
-pub struct TokenPair {
-    access_token: String,
-    token_type: &'static str,
-    expires_in: u64,
-    refresh_token: String,
-}
-
-/// The same for a browser, which gets the refresh token as a cookie.
-#[derive(Debug, Serialize)]
-pub struct AccessToken {
-    access_token: String,
-    token_type: &'static str,
-    expires_in: u64,
-}
-
-impl TokenPair {
-    /// Both, apart: what goes into the body, and the refresh token.
-    pub fn split(self) -> (AccessToken, String) {
-        let Self { access_token, token_type, expires_in, refresh_token } = self;
-        (AccessToken { access_token, token_type, expires_in }, refresh_token)
+impl AuthError {
+    /// Whether whoever asked could do nothing about it.
+    pub(super) fn is_failure(&self) -> bool {
+        matches!(
+            self,
+            Self::Redis(_)
+                | Self::Database(_)
+                | Self::Signing(_)
+                | Self::IdToken(IdTokenError::KeysUnreachable(_))
+                | Self::Oauth(OauthError::Unreachable(_) | OauthError::Redis(_))
+        )
     }
-}
-
-impl From<User> for Me {
-    fn from(user: User) -> Self {
-        Self { id: user.id, name: user.name, email: user.email, picture: user.picture, role: user.role }
-    }
-}
-
-impl Me {
-    /// The user's id.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-}
-
-/// A session, as its user sees it.
-#[derive(Debug, Serialize)]
-pub struct Device {
-    id: String,
-    /// What the client calls itself.
-    client: String,
-    created_at: EpochMillis,
-    last_used_at: EpochMillis,
-    /// Whether it is the one that asks.
-    is_current: bool,
-}
-
-/// Users about themselves.
-#[derive(Debug, Serialize)]
-pub struct Me {
-    id: String,
-    name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    picture: Option<String>,
-    role: Role,
 }
 
 impl Auth {
@@ -148,6 +103,7 @@ impl Auth {
             .timeout(PROVIDER_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
+        audit::begin();
         Ok(Self(Arc::new(Inner {
             providers: Providers::new(&config.providers, &http),
             flows: Flows::new(&config.providers, &config.public_url, redis.clone(), http)?,
@@ -155,6 +111,7 @@ impl Auth {
             sessions: Sessions::new(redis.clone(), config.tokens.refresh_idle),
             refresh_tokens: RefreshTokens::new(config.tokens.refresh_secret()),
             accounts: config.accounts.clone(),
+            notifications: Notifications::new(redis.clone()),
             db,
             redis,
             access_tokens,
@@ -173,6 +130,16 @@ impl Auth {
 
     /// Begins a session for the user whom the provider's token proves. The token is accepted once.
     pub async fn sign_in(
+        &self,
+        provider: &str,
+        id_token: &str,
+        nonce: &str,
+        client: &str,
+    ) -> Result<TokenPair, AuthError> {
+        Event::SignIn.count(self.begin_session(provider, id_token, nonce, client).await)
+    }
+
+    async fn begin_session(
         &self,
         provider: &str,
         id_token: &str,
@@ -222,7 +189,9 @@ impl Auth {
         handle: &str,
         client: &str,
     ) -> Result<(TokenPair, String), AuthError> {
-        let arrival = self.0.flows.finish(provider, code, state, handle).await?;
+        let arrival = self.0.flows.finish(provider, code, state, handle).await.map_err(AuthError::from);
+        // What went well so far is counted with the rest.
+        let arrival = arrival.or_else(|error| Event::SignIn.count(Err(error)))?;
         let pair = self.sign_in(provider, &arrival.id_token, &arrival.nonce, client).await?;
         Ok((pair, arrival.return_to))
     }
@@ -241,6 +210,10 @@ impl Auth {
 
     /// Takes a refresh token, and gives the next with a new access token.
     pub async fn refresh(&self, refresh_token: &str) -> Result<TokenPair, AuthError> {
+        Event::Refresh.count(self.rotate(refresh_token).await)
+    }
+
+    async fn rotate(&self, refresh_token: &str) -> Result<TokenPair, AuthError> {
         let token = self.0.refresh_tokens.read(refresh_token).ok_or(AuthError::InvalidRefreshToken)?;
         // All that may fail comes first: a token that was used up for nothing would sign its user out. The user is
         // read each time, so that a changed role counts from the next refresh on.
@@ -254,12 +227,8 @@ impl Auth {
         match self.0.sessions.rotate(&token).await? {
             Rotation::Rotated { successor } => self.token_pair(&user, &successor, known_at),
             Rotation::Ended => Err(AuthError::InvalidRefreshToken),
-            Rotation::Reused => {
-                tracing::warn!(
-                    user = user_id,
-                    session = session_id,
-                    "a refresh token came again: session ended"
-                );
+            Rotation::Reused { client } => {
+                audit::theft(&self.0.notifications, &user_id, session_id, &client).await;
                 Err(AuthError::RefreshTokenReused)
             }
         }
@@ -267,19 +236,21 @@ impl Auth {
 
     /// Ends the session of a refresh token, whichever in its line it is.
     pub async fn sign_out_by_refresh_token(&self, refresh_token: &str) -> Result<(), AuthError> {
-        let token = self.0.refresh_tokens.read(refresh_token).ok_or(AuthError::InvalidRefreshToken)?;
-        self.sign_out(&token.session_id).await
+        match self.0.refresh_tokens.read(refresh_token) {
+            Some(token) => self.sign_out(&token.session_id).await,
+            None => Event::Logout.count(Err(AuthError::InvalidRefreshToken)),
+        }
     }
 
     /// Ends a session.
     pub async fn sign_out(&self, session_id: &str) -> Result<(), AuthError> {
-        Ok(self.0.sessions.end(session_id).await?)
+        Event::Logout.count(self.0.sessions.end(session_id).await.map_err(AuthError::from))
     }
 
     /// Ends all sessions of a user, on every device.
     pub async fn sign_out_everywhere(&self, user_id: &str) -> Result<(), AuthError> {
         tracing::info!(user = user_id, "signed out everywhere");
-        Ok(self.0.sessions.end_all(user_id).await?)
+        Event::LogoutAll.count(self.0.sessions.end_all(user_id).await.map_err(AuthError::from))
     }
 
     /// A user's devices, the youngest first.
@@ -297,11 +268,16 @@ impl Auth {
 
     /// Signs a user out on one device; whether there is such a one.
     pub async fn end_device(&self, user_id: &str, session_id: &str) -> Result<bool, AuthError> {
-        Ok(self.0.sessions.end_of(user_id, session_id).await?)
+        let ended = self.0.sessions.end_of(user_id, session_id).await;
+        Event::EndDevice.count(ended.map_err(AuthError::from))
     }
 
     /// Changes what a user may do, at once: the access tokens that say otherwise no longer count.
     pub async fn set_role(&self, user_id: &str, role: Role) -> Result<(), AuthError> {
+        Event::ChangeRole.count(self.change_role(user_id, role).await)
+    }
+
+    async fn change_role(&self, user_id: &str, role: Role) -> Result<(), AuthError> {
         if !store::set_role(&self.0.db, user_id, role).await? {
             return Err(AuthError::NoSuchUser);
         }
@@ -322,15 +298,22 @@ impl Auth {
         id_token: &str,
         nonce: &str,
     ) -> Result<(), AuthError> {
-        let verified = self.use_up(provider, id_token, nonce).await?;
-        match store::link_identity(&self.0.db, &verified.identity, user_id).await? {
-            Linked::Yes => Ok(()),
-            Linked::OfAnother => Err(AuthError::IdentityTaken),
-        }
+        let linked = async {
+            let verified = self.use_up(provider, id_token, nonce).await?;
+            match store::link_identity(&self.0.db, &verified.identity, user_id).await? {
+                Linked::Yes => Ok(()),
+                Linked::OfAnother => Err(AuthError::IdentityTaken),
+            }
+        };
+        Event::Link.count(linked.await)
     }
 
     /// Deletes an account: its sessions end, and who it was is forgotten.
     pub async fn delete_account(&self, user_id: &str) -> Result<(), AuthError> {
+        Event::DeleteAccount.count(self.forget(user_id).await)
+    }
+
+    async fn forget(&self, user_id: &str) -> Result<(), AuthError> {
         // First what may fail with Redis away: a deleted user must not stay signed in.
         self.0.sessions.end_all(user_id).await?;
         store::delete_user(&self.0.db, user_id).await?;

@@ -75,24 +75,24 @@ static ROTATE: LazyLock<Script> = LazyLock::new(|| {
     script(
         r"
 local now, id, given = now(), ARGV[3], tonumber(ARGV[4])
-local session = redis.call('HMGET', KEYS[1], 'user', 'n', 'last_used', 'rotated', 'created')
+local session = redis.call('HMGET', KEYS[1], 'user', 'n', 'last_used', 'rotated', 'created', 'client')
 local user, n = session[1], tonumber(session[2])
-if not user or not n then return {'ended', 0} end
+if not user or not n then return {'ended', 0, ''} end
 if now - tonumber(session[3] or 0) > tonumber(ARGV[5]) or now - tonumber(session[5] or 0) > tonumber(ARGV[7]) then
     finish(KEYS[1], user, id)
-    return {'ended', 0}
+    return {'ended', 0, ''}
 end
 if given >= n then
     redis.call('HSET', KEYS[1], 'n', given + 1, 'last_used', now, 'rotated', now)
     redis.call('ZADD', ARGV[1], now, id)
-    return {'rotated', given + 1}
+    return {'rotated', given + 1, ''}
 end
 if given == n - 1 and now - tonumber(session[4] or 0) <= tonumber(ARGV[6]) then
-    return {'rotated', n}
+    return {'rotated', n, ''}
 end
 finish(KEYS[1], user, id)
 revoke('session:' .. id, now)
-return {'reused', 0}",
+return {'reused', 0, session[6] or ''}",
     )
 });
 
@@ -200,7 +200,10 @@ pub(super) enum Rotation {
     /// There is no such session, or no longer.
     Ended,
     /// The token was used before: the session has been ended.
-    Reused,
+    Reused {
+        /// What the client that began it calls itself.
+        client: String,
+    },
 }
 
 impl Sessions {
@@ -252,13 +255,13 @@ impl Sessions {
             .arg(millis(self.idle))
             .arg(millis(GRACE))
             .arg(millis(MAX_LIFE));
-        let (outcome, number): (String, u64) = self.redis.run(&script).await?;
+        let (outcome, number, client): (String, u64, String) = self.redis.run(&script).await?;
         Ok(match outcome.as_str() {
             "rotated" => {
                 let successor = RefreshToken { session_id: token.session_id.clone(), number };
                 Rotation::Rotated { successor }
             }
-            "reused" => Rotation::Reused,
+            "reused" => Rotation::Reused { client },
             _ => Rotation::Ended,
         })
     }

@@ -10,6 +10,8 @@ use crate::config::Identity;
 use crate::database::Db;
 use crate::{read, transaction, write};
 
+use super::model::Me;
+
 /// A user as the database keeps it.
 #[derive(Clone, Debug)]
 pub(super) struct User {
@@ -43,6 +45,12 @@ impl TryFrom<Row> for User {
     fn try_from(row: Row) -> sqlx::Result<Self> {
         let role = Role::from_str(&row.role).map_err(|error| sqlx::Error::Decode(error.into()))?;
         Ok(Self { id: row.id, name: row.name, email: row.email, picture: row.picture, role })
+    }
+}
+
+impl From<User> for Me {
+    fn from(user: User) -> Self {
+        Self { id: user.id, name: user.name, email: user.email, picture: user.picture, role: user.role }
     }
 }
 

@@ -125,7 +125,7 @@ pub(super) fn read(path: &Path) -> Result<(File, PathBuf), ConfigError> {
 
 /// The faults found so far; each names its key.
 #[derive(Default)]
-pub(super) struct Faults(Vec<String>);
+pub(super) struct Faults(pub(super) Vec<String>);
 
 impl Faults {
     pub(super) fn add(&mut self, key: &str, fault: impl std::fmt::Display) {

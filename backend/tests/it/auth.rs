@@ -3,6 +3,9 @@
 mod access;
 mod browser;
 mod gateway;
+mod outage;
 mod revocation;
+mod rotation;
+mod secrecy;
 mod sessions;
 mod sign_in;

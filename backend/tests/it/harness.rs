@@ -199,6 +199,11 @@ impl Stack {
         .await;
     }
 
+    /// Kills Redis: it has no time to write anything.
+    pub fn kill_redis(&mut self) {
+        drop(self.redis.take().expect("running"));
+    }
+
     /// Starts Redis again, with what it held, and waits until all backends use it.
     pub async fn start_redis(&mut self) {
         self.redis = Some(Redis::start(self.folder.path()).await);
@@ -214,6 +219,13 @@ impl Stack {
     /// Runs a command on this stack's Redis and returns what `redis-cli` prints.
     pub fn redis_cli(&self, arguments: &[&str]) -> String {
         redis_cli(self.folder.path(), arguments)
+    }
+
+    /// A connection to this stack's Redis.
+    pub fn redis_connection(&self) -> redis::Connection {
+        let socket = Redis::socket(self.folder.path());
+        let url = format!("redis+unix://{}?pass={}", socket.display(), Redis::PASSWORD.replace(' ', "%20"));
+        redis::Client::open(url).expect("a URL").get_connection().expect("Redis runs")
     }
 
     /// Takes the backend `n` out, to be stopped by the test; the others keep their numbers' order.

@@ -58,6 +58,32 @@ async fn a_token_older_than_the_last_ends_the_session() {
 }
 
 #[tokio::test]
+async fn a_theft_is_told_to_the_user_and_counted() {
+    let stack = Stack::start().await;
+    let alice = stack.sign_in("alice").await;
+    let second = rotated(&stack, 0, &alice.refresh_token).await;
+    rotated(&stack, 0, &second).await;
+    let again = stack.sign_in("alice").await;
+    let inbox = async || stack.get_as(&again.user, "/api/notifications").await.expect(200);
+    assert_eq!(inbox().await["items"], json!([]));
+    refresh(&stack, 0, &alice.refresh_token).await.expect_problem(401, "refresh-token-reused");
+    let told = inbox().await["items"][0].clone();
+    assert_eq!((&told["kind"], &told["read"]), (&json!("security"), &json!(false)));
+    let session = key(&alice.refresh_token).replace("session:", "");
+    assert_eq!(told["data"], json!({"event": "refresh-token-reuse", "session_id": session, "client": ""}));
+    let metrics =
+        stack.http.get(stack.management_url(0, "/actuator/prometheus")).send().await.expect("answered");
+    let metrics = metrics.text().await.expect("text");
+    for (event, outcome) in
+        [("reuse", "done"), ("refresh", "refused"), ("refresh", "done"), ("sign-in", "done")]
+    {
+        let name = format!("backend_auth_events_total{{event=\"{event}\",outcome=\"{outcome}\"}} ");
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or("0");
+        assert_ne!(count, "0", "{name}: {metrics}");
+    }
+}
+
+#[tokio::test]
 async fn the_last_token_too_ends_the_session_when_it_comes_again_late() {
     let stack = Stack::start().await;
     let alice = stack.sign_in("alice").await;
@@ -87,6 +113,18 @@ async fn a_session_that_lay_unused_for_seven_days_has_ended() {
     stack.redis_cli(&["HSET", &key, "last_used", &(now_ms() - week + 60_000).to_string()]);
     let second = rotated(&stack, 0, &alice.refresh_token).await;
     stack.redis_cli(&["HSET", &key, "last_used", &(now_ms() - week - 1000).to_string()]);
+    refresh(&stack, 0, &second).await.expect_problem(401, "invalid-refresh-token");
+}
+
+#[tokio::test]
+async fn a_session_ends_after_thirty_days_however_often_it_is_used() {
+    let stack = Stack::start().await;
+    let alice = stack.sign_in("alice").await;
+    let month = 30 * 24 * 3600 * 1000;
+    let key = key(&alice.refresh_token);
+    stack.redis_cli(&["HSET", &key, "created", &(now_ms() - month + 60_000).to_string()]);
+    let second = rotated(&stack, 0, &alice.refresh_token).await;
+    stack.redis_cli(&["HSET", &key, "created", &(now_ms() - month - 1000).to_string()]);
     refresh(&stack, 0, &second).await.expect_problem(401, "invalid-refresh-token");
 }
 
