@@ -22,7 +22,8 @@ pub(super) enum Event {
     Link,
     ChangeRole,
     DeleteAccount,
-    ProviderEvent,
+    /// A provider tells of a user.
+    ByProvider,
     /// A refresh token came again.
     Reuse,
 }
@@ -36,7 +37,7 @@ const ALL: [Event; 10] = [
     Event::Link,
     Event::ChangeRole,
     Event::DeleteAccount,
-    Event::ProviderEvent,
+    Event::ByProvider,
     Event::Reuse,
 ];
 
@@ -85,7 +86,7 @@ impl Event {
             Self::Link => "link",
             Self::ChangeRole => "change-role",
             Self::DeleteAccount => "delete-account",
-            Self::ProviderEvent => "provider-event",
+            Self::ByProvider => "provider-event",
             Self::Reuse => "reuse",
         }
     }

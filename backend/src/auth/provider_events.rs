@@ -77,12 +77,12 @@ impl Auth {
         body: &str,
     ) -> Result<(), EventError> {
         match self.act_on(provider, authorization, body).await {
-            Err(EventError::Failed(error)) => Ok(Event::ProviderEvent.count(Err(error))?),
+            Err(EventError::Failed(error)) => Ok(Event::ByProvider.count(Err(error))?),
             Err(refused) => {
-                Event::ProviderEvent.refused();
+                Event::ByProvider.refused();
                 Err(refused)
             }
-            Ok(()) => Ok(Event::ProviderEvent.count(Ok(()))?),
+            Ok(()) => Ok(Event::ByProvider.count(Ok(()))?),
         }
     }
 
