@@ -1,9 +1,10 @@
 //! Measurements against a stack that runs already, `perf floods`, `perf handshakes` and `perf purge`, of gateways that it starts itself,
 //! `perf race`, `perf disruptions`, `perf soak` and `perf sockets`, and within this process, `perf policy`.
 //!
-//! `main → {disruptions, floods, handshakes, policy, purge, race} → {h2, http1, connection → target, child → process, stack, token, open_files,
+//! `main → {disruptions, floods, handshakes, policy, purge, race, sign_in} → {api, h2, http1, connection → target, child → process, stack, token, open_files,
 //! statistics, table, terminal, timer}`
 
+mod api;
 mod child;
 mod connection;
 mod disruptions;
@@ -16,6 +17,7 @@ mod policy;
 mod process;
 mod purge;
 mod race;
+mod sign_in;
 mod stack;
 mod statistics;
 mod table;
@@ -23,6 +25,7 @@ mod target;
 mod terminal;
 mod timer;
 mod token;
+mod user;
 
 use std::process::ExitCode;
 
@@ -56,6 +59,8 @@ enum Command {
     /// The servers behind the gateways of a race, which it starts itself.
     #[command(hide = true)]
     RaceUpstreams(race::UpstreamArguments),
+    /// What a sign-in and a refresh cost, whether refreshes at once agree, and how soon a sign-out counts everywhere.
+    SignIn(sign_in::Arguments),
     /// Memory of an edge, and what fails, under the same load for a long time.
     Soak(disruptions::SoakArguments),
     /// Memory of an edge while WebSockets come and go.
@@ -72,6 +77,7 @@ fn main() -> ExitCode {
         Command::Purge(arguments) => purge::run(&arguments),
         Command::Race(arguments) => race::run(&arguments),
         Command::RaceUpstreams(arguments) => race::serve_upstreams(&arguments),
+        Command::SignIn(arguments) => sign_in::run(&arguments),
         Command::Soak(arguments) => disruptions::soak(&arguments),
         Command::Sockets(arguments) => disruptions::sockets(&arguments),
     };

@@ -32,6 +32,8 @@ pub(crate) struct Stack {
 pub(crate) struct Backend {
     /// Base URL of its routes.
     pub(crate) api: String,
+    #[serde(default)]
+    pub(crate) pid: u32,
 }
 
 impl Stack {
@@ -46,6 +48,11 @@ impl Stack {
     pub(crate) fn edge(&self) -> anyhow::Result<Target> {
         let authority = self.https.strip_prefix("https://").context("the stack's https is no https URL")?;
         authority.trim_end_matches('/').parse()
+    }
+
+    /// Redis' process id.
+    pub(crate) fn redis_pid(&self) -> anyhow::Result<u32> {
+        self.pids.get("redis").copied().context("the stack has no Redis")
     }
 
     /// The process id of the edge that was started last.

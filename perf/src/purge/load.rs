@@ -10,10 +10,11 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::client::{Ask, Connection, Service};
-use super::people::{People, User};
+use super::people::People;
+use crate::api::{Ask, Connection, Service};
 use crate::statistics::{milliseconds, percentile};
 use crate::timer::Timer;
+use crate::user::User;
 
 /// At once on their way; what is due beyond fails.
 const MOST_IN_FLIGHT: usize = 2_000;

@@ -4,9 +4,8 @@
 //! and then the job, at the same rate of requests. So both see the same machine and the same data within seconds, and a
 //! neighbour's noise falls on both.
 //!
-//! `mod → {load → people → client, sessions}, report`
+//! `mod → {load → people, sessions}, report`
 
-mod client;
 mod load;
 mod people;
 mod report;

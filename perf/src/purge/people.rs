@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::sleep;
 
-use super::client::{Ask, Connection, Service};
+use crate::api::{Ask, Service};
+use crate::user::{User, sign_in};
 
 /// Users who refresh their sessions in turn: so many that nobody waits for the answer before.
 const USERS: usize = 20;
@@ -30,20 +31,6 @@ pub(super) struct People {
     /// A vendor whose page is asked for.
     pub(super) vendor: String,
     admin: User,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct User {
-    pub(super) access_token: String,
-    pub(super) refresh_token: String,
-}
-
-impl User {
-    /// Reads what a sign-in or a refresh answers.
-    pub(super) fn parse(answer: &Value) -> anyhow::Result<Self> {
-        let field = |name: &str| answer[name].as_str().map(str::to_owned).context("no tokens");
-        Ok(Self { access_token: field("access_token")?, refresh_token: field("refresh_token")? })
-    }
 }
 
 /// The run that purged.
@@ -85,11 +72,4 @@ impl People {
             sleep(LOOK).await;
         }
     }
-}
-
-async fn sign_in(api: &mut Connection, provider: &mut Connection, sub: &str) -> anyhow::Result<User> {
-    let who = json!({"sub": sub, "name": sub, "nonce": "n"});
-    let minted = provider.ask(&Ask::post("/google/mint", who)).await?;
-    let login = json!({"provider": "google", "id_token": minted["id_token"], "nonce": "n"});
-    User::parse(&api.ask(&Ask::post("/api/auth/login", login)).await.context(sub.to_owned())?)
 }

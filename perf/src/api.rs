@@ -1,4 +1,4 @@
-//! One connection to a backend, kept from request to request.
+//! One connection to a backend or the gateway, kept from request to request.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -18,58 +19,77 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where requests go: a service on this machine.
 #[derive(Clone, Debug)]
-pub(super) struct Service(SocketAddr);
+pub(crate) struct Service(SocketAddr);
 
 impl Service {
     /// Reads `http://ADDRESS:PORT`; nothing but this machine is measured.
-    pub(super) fn parse(url: &str) -> anyhow::Result<Self> {
+    pub(crate) fn parse(url: &str) -> anyhow::Result<Self> {
         let authority = url.strip_prefix("http://").context("not an http URL")?;
         let address: SocketAddr = authority.trim_end_matches('/').parse().with_context(|| url.to_owned())?;
         ensure!(address.ip().is_loopback(), "{address} is no loopback address");
         Ok(Self(address))
     }
 
-    pub(super) async fn connect(&self) -> anyhow::Result<Connection> {
+    pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
         let stream = TcpStream::connect(self.0).await?;
         stream.set_nodelay(true)?;
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        // It ends with the sender.
-        tokio::spawn(connection);
-        Ok(Connection { sender, host: self.0.to_string() })
+        Connection::over(stream, &self.0.to_string()).await
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0
     }
 }
 
 /// A request, and what it carries.
 #[derive(Clone, Debug)]
-pub(super) struct Ask {
-    pub(super) path: String,
-    pub(super) token: Option<String>,
+pub(crate) struct Ask {
+    pub(crate) path: String,
+    pub(crate) token: Option<String>,
     /// With it, it is a POST.
-    pub(super) body: Option<Value>,
+    pub(crate) body: Option<Value>,
 }
 
 impl Ask {
-    pub(super) fn get(path: &str) -> Self {
+    pub(crate) fn get(path: &str) -> Self {
         Self { path: path.into(), token: None, body: None }
     }
 
-    pub(super) fn post(path: &str, body: Value) -> Self {
+    pub(crate) fn post(path: &str, body: Value) -> Self {
         Self { path: path.into(), token: None, body: Some(body) }
     }
 
-    pub(super) fn of(self, token: &str) -> Self {
+    pub(crate) fn of(self, token: &str) -> Self {
         Self { token: Some(token.into()), ..self }
     }
 }
 
-pub(super) struct Connection {
+pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     host: String,
 }
 
 impl Connection {
+    /// A connection that was made already, such as one through TLS.
+    pub(crate) async fn over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        host: &str,
+    ) -> anyhow::Result<Self> {
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        // It ends with the sender.
+        tokio::spawn(connection);
+        Ok(Self { sender, host: host.to_owned() })
+    }
+
     /// Asks, and reads the whole answer; anything but a 2xx is an error.
-    pub(super) async fn ask(&mut self, ask: &Ask) -> anyhow::Result<Value> {
+    pub(crate) async fn ask(&mut self, ask: &Ask) -> anyhow::Result<Value> {
+        let (status, body) = self.answer(ask).await?;
+        ensure!(status.is_success(), "{} answered {status}", ask.path);
+        Ok(body)
+    }
+
+    /// Asks, and reads the whole answer, whatever it is; a body that isn't JSON reads as null.
+    pub(crate) async fn answer(&mut self, ask: &Ask) -> anyhow::Result<(StatusCode, Value)> {
         let mut request = Request::builder()
             .method(if ask.body.is_some() { "POST" } else { "GET" })
             .uri(&ask.path)
@@ -81,8 +101,7 @@ impl Connection {
         let body = ask.body.as_ref().map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
         let request = request.body(Full::new(body))?;
         let (status, bytes) = timeout(PATIENCE, self.send(request)).await.context("given up")??;
-        ensure!(status.is_success(), "{} answered {status}", ask.path);
-        Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
     }
 
     async fn send(&mut self, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)> {
