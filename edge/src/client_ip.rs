@@ -5,20 +5,31 @@ use std::net::{IpAddr, SocketAddr};
 use http::HeaderMap;
 use ipnet::IpNet;
 
-/// Entries of `X-Forwarded-For` that are looked at; a longer chain than this is no real one.
-const MAX_HOPS: usize = 32;
+/// More entries of `X-Forwarded-For` than this are no real chain of proxies.
+pub const MAX_HOPS: usize = 32;
 
 /// The client's address. Walks `X-Forwarded-For` from the right, past trusted proxies only, and stops at the first
-/// that isn't one. `None` when a trusted proxy sent an entry that is no address: then nobody is let in by address.
+/// that isn't one. `None` when a trusted proxy sent an entry that is no address, or a chain that can't be one: then nobody
+/// is let in by address. A single empty field says nothing.
 pub fn client_ip(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
     let mut client = peer.ip().to_canonical();
-    let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
-    let entries = lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
-    for entry in entries.take(MAX_HOPS) {
-        if !is_trusted(client, trusted) {
-            return Some(client);
-        }
+    if !is_trusted(client, trusted) {
+        return Some(client);
+    }
+    let lines: Vec<_> =
+        headers.get_all("x-forwarded-for").iter().map(|line| line.as_bytes().trim_ascii()).collect();
+    if lines == [b""] {
+        return Some(client);
+    }
+    let entries = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
+    if entries.clone().count() > MAX_HOPS {
+        return None;
+    }
+    for entry in entries {
         client = parse(entry)?;
+        if !is_trusted(client, trusted) {
+            break;
+        }
     }
     Some(client)
 }
@@ -76,6 +87,22 @@ mod tests {
     fn a_malformed_entry_stops_there() {
         assert_eq!(client("127.0.0.1", &["198.51.100.1, unknown"]), None);
         assert_eq!(client("127.0.0.1", &["unknown, 203.0.113.9"]), ip("203.0.113.9"));
+    }
+
+    #[test]
+    fn an_empty_field_says_nothing_and_an_empty_entry_stops() {
+        assert_eq!(client("127.0.0.1", &[""]), ip("127.0.0.1"));
+        assert_eq!(client("127.0.0.1", &["198.51.100.1, "]), None);
+        assert_eq!(client("127.0.0.1", &["198.51.100.1", ""]), None);
+    }
+
+    #[test]
+    fn a_chain_of_more_than_32_is_none() {
+        let long = |hops: usize| ["10.1.1.1"].repeat(hops).join(", ");
+        assert_eq!(client("127.0.0.1", &[&format!("203.0.113.9, {}", long(31))]), ip("203.0.113.9"));
+        assert_eq!(client("127.0.0.1", &[&format!("203.0.113.9, {}", long(32))]), None);
+        assert_eq!(client("127.0.0.1", &[&long(30), &long(3)]), None);
+        assert_eq!(client("203.0.113.9", &[&long(33)]), ip("203.0.113.9"));
     }
 
     #[test]

@@ -176,6 +176,9 @@ fn cors_fields(w: &mut Writer, with: &[(&Case<'_>, &Cors)]) {
             ("fields", "\"Pages of other sites may not send these fields.\""),
         ],
     );
+    w.comment("Whether the answer is a preflight's own; another guard may have refused it before.");
+    let told = [("~^preflight ", "yes"), ("~ cross-origin-refused$", "$preflight")];
+    w.map("\"$answer $problem\"", "$preflight_told", "none", told);
     w.comment("A preflight's answer has its own fields; a refused one has those of any answer.");
     let own = |name: &str, value: &dyn Fn(&Cors) -> Option<String>| {
         let entries = with
@@ -189,9 +192,9 @@ fn cors_fields(w: &mut Writer, with: &[(&Case<'_>, &Cors)]) {
         own("$cors_allow_headers", &|cors| list(cors.headers.iter().map(|name| name.as_str()).collect())),
         own("$cors_max_age", &|cors| Some(cors.max_age.as_secs().to_string())),
     ] {
-        w.map("\"$preflight $preflight_route\"", &name, "\"\"", entries);
+        w.map("\"$preflight_told $preflight_route\"", &name, "\"\"", entries);
     }
-    w.map("$preflight", "$cors_allow_origin", "$answer_origin", [("yes", "$announced_origin")]);
+    w.map("$preflight_told", "$cors_allow_origin", "$answer_origin", [("yes", "$announced_origin")]);
     let credentials = with.iter().filter(|(_, cors)| cors.credentials).flat_map(|(case, _)| {
         let name = &case.name;
         [
@@ -200,7 +203,7 @@ fn cors_fields(w: &mut Writer, with: &[(&Case<'_>, &Cors)]) {
         ]
     });
     w.map(
-        "\"$preflight $preflight_route $route $cors_allow_origin\"",
+        "\"$preflight_told $preflight_route $route $cors_allow_origin\"",
         "$cors_allow_credentials",
         "\"\"",
         credentials,
@@ -211,5 +214,5 @@ fn cors_fields(w: &mut Writer, with: &[(&Case<'_>, &Cors)]) {
     )];
     let named = with.iter().filter(|(_, cors)| cors.origins.is_some());
     vary.extend(named.map(|(case, _)| (format!("~^none {}$", case.name), "\"Origin\"")));
-    w.map("\"$preflight $route\"", "$cors_vary", "\"\"", vary);
+    w.map("\"$preflight_told $route\"", "$cors_vary", "\"\"", vary);
 }

@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 
 use super::writer::{Writer, literal};
+use crate::client_ip::MAX_HOPS;
 use crate::config::Policy;
 
 /// Longer repetitions are more than an expression takes.
@@ -55,19 +56,30 @@ pub(super) fn client(w: &mut Writer, policy: &Policy) {
     }
     w.blank();
     geo(w, "$client_is_proxy", trusted);
+    geo_of(w, "$realip_remote_addr", "$peer_is_proxy", trusted);
     w.blank();
-    w.comment("nginx stops at an entry that is no address, and takes the proxy itself for the client: then nobody is let in.");
+    w.comment("nginx stops at an entry that is no address, and takes the proxy itself for the client; it reads entries with a port, leaves out empty ones, and walks on for ever: then nobody is let in.");
+    let with_port = "\\[?(?:::ffff:)?\\1(?:\\]|\\]?:[0-9]+)[ \\t]*(?:,|$)";
     let entries = [
         ("~^0", "yes"),
-        ("~^1\\|[^|]*\\|$", "yes"),
-        ("~*^1\\|([^|]+)\\|[ \\t]*(?:::ffff:)?\\1[ \\t]*(?:,|$)", "yes"),
+        (&*format!("~^1[^,]*(?:,[^,]*){{{MAX_HOPS}}}"), "no"),
+        ("~,[ \\t]*(?:,|$)|\\|[ \\t]*,", "no"),
+        (&*format!("~*^10\\|([^|]+)\\|(?:.*,)?[ \\t]*{with_port}"), "no"),
+        ("~^10", "yes"),
+        ("~^11\\|[^|]*\\|$", "yes"),
+        ("~*^11\\|([^|]+)\\|[ \\t]*(?:::ffff:)?\\1[ \\t]*(?:,|$)", "yes"),
     ];
-    w.map("\"$client_is_proxy|$client|$http_x_forwarded_for\"", "$client_known", "no", entries);
+    let key = "\"$peer_is_proxy$client_is_proxy|$client|$http_x_forwarded_for\"";
+    w.map(key, "$client_known", "no", entries);
 }
 
 /// A variable that is 1 for clients of these networks, else 0.
 pub(super) fn geo(w: &mut Writer, variable: &str, networks: &[IpNet]) {
-    w.block(&format!("geo $client {variable}"), |w| {
+    geo_of(w, "$client", variable, networks);
+}
+
+fn geo_of(w: &mut Writer, address: &str, variable: &str, networks: &[IpNet]) {
+    w.block(&format!("geo {address} {variable}"), |w| {
         w.line("default 0;");
         let mut known: Vec<&IpNet> = Vec::new();
         for network in networks {
@@ -117,8 +129,8 @@ pub(super) fn path(w: &mut Writer, policy: &Policy) {
     ];
     w.map("$request_uri", "$path_form", "illegal", entries);
     w.blank();
-    w.comment("The canonical path, which the routes speak of. Of a respelled one whatever is still encoded is decoded here; no route names such a byte.");
-    w.map("$path_form", "$path", "$uri", [("canonical", "$raw_path")]);
+    w.comment("The canonical path, which the routes speak of; a refused one has none. Of a respelled one whatever is still encoded is decoded here; no route names such a byte.");
+    w.map("$path_form", "$path", "\"\"", [("canonical", "$raw_path"), ("respelled", "$uri")]);
 }
 
 #[cfg(test)]

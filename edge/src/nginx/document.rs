@@ -245,6 +245,10 @@ fn forwarding(w: &mut Writer, cases: &[cases::Case<'_>]) {
     w.line("proxy_set_header Connection $to_upgrade;");
     w.line("proxy_set_header X-Forwarded-For $client;");
     w.line("proxy_set_header X-Request-Id $gateway_request_id;");
+    w.comment("Of the connection to here (RFC 9110, section 7.6.1).");
+    for name in ["Proxy-Authorization", "Proxy-Connection"] {
+        w.line(format!("proxy_set_header {name} \"\";"));
+    }
     w.comment("Who somebody is, no client says.");
     for name in UNTRUSTED {
         w.line(format!("proxy_set_header {name} \"\";"));

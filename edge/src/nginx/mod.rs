@@ -8,6 +8,7 @@
 //! The order is the edge's: what `return` refuses comes before `limit_req`, that before `auth_request`, and the location
 //! that answers is chosen last, by `try_files` with a variable. A guard that can't be expressed is an error.
 
+mod about;
 mod answers;
 mod arrival;
 mod cases;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 use http::uri::Authority;
 
+pub use about::About;
 pub use differences::Difference;
 
 use self::servers::Parts;

@@ -58,17 +58,17 @@ fn document(problem: &Problem) -> String {
     format!("'{}'", body.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
-/// `$bad_request_detail`; what it isn't about, it says of the token.
+/// `$bad_request_detail`: the path's, the client's, or what is said of the token.
 pub(super) fn details(w: &mut Writer, cases: &[Case<'_>]) {
-    let default =
-        if has_tokens(cases) { "$token_detail" } else { "\"The request can't be answered as it is.\"" };
+    let token_detail = if has_tokens(cases) { "$token_detail" } else { "" };
     w.map(
-        "$refused_as",
+        &format!("\"$refused_as|{token_detail}\""),
         "$bad_request_detail",
-        default,
+        "\"The request can't be answered as it is.\"",
         [
-            ("bad-client", "\"X-Forwarded-For has an entry that is no address.\""),
-            ("bad-path", "\"The path has no one meaning.\""),
+            ("~^bad-client", "\"X-Forwarded-For has an entry that is no address.\""),
+            ("~^bad-path", "\"The path has no one meaning.\""),
+            ("~^\\|(?<told_of_token>.+)$", "$told_of_token"),
         ],
     );
 }

@@ -48,6 +48,20 @@ pub(super) fn gateway(w: &mut Writer, parts: &Parts<'_>) {
         });
         w.blank();
     }
+    if !parts.shown.without.is_empty() {
+        w.comment(
+            "No certificate is for these: they are served to clients that have connected to an address.",
+        );
+        w.block("server", |w| {
+            let names: Vec<_> = parts.shown.without.iter().map(|host| policy.hosts[*host].as_str()).collect();
+            listen(w, policy.listen.https, " ssl http2");
+            w.line(format!("server_name {};", names.join(" ")));
+            w.line("ssl_reject_handshake on;");
+            w.blank();
+            gateway_body(w, parts);
+        });
+        w.blank();
+    }
     w.comment("Another name: it has no certificate here, and a request for it on a connection that was made to one of ours gets 421.");
     w.block("server", |w| {
         let is_default = !parts.shown.groups.iter().any(|group| group.is_default);
@@ -116,7 +130,7 @@ fn gateway_body(w: &mut Writer, parts: &Parts<'_>) {
     }
     parts.ways.locations(w, parts.policy, parts.places);
     if answers::has_cors(parts.cases) {
-        w.line("location @preflight { types { } default_type \"\"; return 204; }");
+        w.line("location @preflight { set $answer preflight; types { } default_type \"\"; return 204; }");
     }
     w.comment("A redirect has no body.");
     w.line("location @nothing { types { } default_type \"\"; return 200 \"\"; }");
@@ -137,7 +151,9 @@ fn token_location(w: &mut Writer, parts: &Parts<'_>) {
     w.block("location = \"/\\\\token\"", |w| {
         w.line("internal;");
         w.line("if ($asked = \"\") { return 204; }");
-        w.line("proxy_pass http://token-check/gateway/token;");
+        w.comment("In a variable: beside a path that was spelled anew nginx would add this location's own to one that stands here.");
+        w.line("set $token_check /gateway/token;");
+        w.line("proxy_pass http://token-check$token_check;");
         w.line("proxy_pass_request_body off;");
         w.line("proxy_set_header Content-Length \"\";");
         w.line("proxy_set_header Connection \"\";");
@@ -166,7 +182,6 @@ pub(super) fn redirect(w: &mut Writer, parts: &Parts<'_>) {
         w.line("set $problem \"\";");
         w.line("set $answer \"\";");
         w.line("add_header x-request-id $gateway_request_id always;");
-        w.line("add_header cache-control $own_cache_control always;");
         problems::early_lines(w);
         w.block("location /", |w| {
             w.line("error_page 308 @nothing;");

@@ -10,6 +10,8 @@ use crate::tls::Certificate;
 /// What is shown to whom.
 pub(super) struct Shown<'a> {
     pub(super) groups: Vec<Group<'a>>,
+    /// Named hosts that no certificate is for: they are served on connections that were made to an address only.
+    pub(super) without: Vec<usize>,
 }
 
 /// Hosts that one certificate is for.
@@ -54,16 +56,18 @@ pub(super) fn shown(policy: &Policy) -> Result<Shown<'_>, Vec<Inexpressible>> {
             }
         }
     }
+    let is_shown = |host: usize| {
+        let mut shown = groups.iter().flat_map(|group| &group.hosts);
+        shown.any(|known| policy.hosts[*known] == policy.hosts[host])
+    };
+    let without = (0..policy.hosts.len()).filter(|host| policy.host(&policy.hosts[*host]) == Some(*host));
+    let without = without.filter(|host| !is_shown(*host));
+    let (addresses, without): (Vec<_>, _) = without.partition(|host| is_address(&policy.hosts[*host]));
     // Clients that asked for an address name nobody: one without a certificate of its own comes by another's.
-    let is_shown = |host: usize| groups.iter().any(|group| group.hosts.contains(&host));
-    let without: Vec<usize> = (0..policy.hosts.len())
-        .filter(|host| policy.host(&policy.hosts[*host]) == Some(*host))
-        .filter(|host| is_address(&policy.hosts[*host]) && !is_shown(*host))
-        .collect();
     if let Some(default) = groups.iter_mut().find(|group| group.is_default) {
-        default.hosts.extend(without);
+        default.hosts.extend(addresses);
     }
-    Ok(Shown { groups })
+    Ok(Shown { groups, without })
 }
 
 fn is_address(host: &str) -> bool {

@@ -37,6 +37,7 @@ pub(crate) struct EchoBackend {
 struct Shared {
     received: Mutex<Vec<Received>>,
     ready: AtomicBool,
+    verifies: AtomicBool,
     broken: AtomicUsize,
     status: AtomicU16,
     hanging: watch::Sender<bool>,
@@ -56,6 +57,7 @@ impl EchoBackend {
         let state = Arc::new(Shared {
             received: Mutex::default(),
             ready: AtomicBool::new(true),
+            verifies: AtomicBool::new(true),
             broken: AtomicUsize::new(0),
             status: AtomicU16::new(200),
             hanging: watch::Sender::new(false),
@@ -108,6 +110,11 @@ impl EchoBackend {
 
     pub(crate) fn set_ready(&self, ready: bool) {
         self.state.ready.store(ready, Ordering::SeqCst);
+    }
+
+    /// Whether it tells a gateway about tokens.
+    pub(crate) fn set_verifying(&self, verifies: bool) {
+        self.state.verifies.store(verifies, Ordering::SeqCst);
     }
 
     /// The next `requests` are read and then never answered: their connections break.
@@ -212,7 +219,9 @@ async fn key_set(State(state): State<Arc<Shared>>) -> Response {
 /// As a real backend answers nginx.
 async fn gateway_token(State(state): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     let question = headers.get("x-gateway-question").and_then(|value| Question::parse(value.to_str().ok()?));
-    let Some(question) = question else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let Some(question) = question.filter(|_| state.verifies.load(Ordering::SeqCst)) else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
     let all = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     let credentials = Credentials {
         authorization: all("authorization"),

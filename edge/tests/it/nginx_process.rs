@@ -156,9 +156,4 @@ impl NginxGateway {
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(10))
     }
-
-    /// Everything that reached either backend.
-    pub(crate) fn received(&self) -> Vec<crate::backend::Received> {
-        self.backends.iter().flat_map(EchoBackend::received).collect()
-    }
 }

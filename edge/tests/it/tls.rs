@@ -56,7 +56,8 @@ impl ServerCertVerifier for Curious {
     }
 }
 
-fn curious(versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+/// How such a client connects.
+pub(crate) fn curious(versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_protocol_versions(versions)
         .expect("versions")
@@ -73,7 +74,7 @@ pub(crate) async fn shown(edge: &Edge, name: &str) -> Option<Vec<u8>> {
 }
 
 /// Writes a pair for these hosts, the certificate last; gives the certificate.
-fn write_pair(folder: &Path, name: &str, hosts: &[&str], ends_in: i32) -> Vec<u8> {
+pub(crate) fn write_pair(folder: &Path, name: &str, hosts: &[&str], ends_in: i32) -> Vec<u8> {
     let key = KeyPair::generate().expect("a key");
     let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
     let mut params = CertificateParams::new(hosts).expect("names");
