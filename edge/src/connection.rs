@@ -50,6 +50,7 @@ pub struct Connection {
     tunnel: Mutex<Option<Tunnel>>,
     is_tunnel: AtomicBool,
     is_request_read: AtomicBool,
+    written_bytes: AtomicU64,
 }
 
 impl Connection {
@@ -85,6 +86,16 @@ impl Connection {
     /// Notes that it has, or that another begins.
     pub fn set_request_read(&self, is_read: bool) {
         self.is_request_read.store(is_read, Ordering::Release);
+    }
+
+    /// So many bytes more of answers have gone to the system.
+    pub fn note_written(&self, bytes: usize) {
+        self.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// How many have gone over HTTP/2; of HTTP/1 nobody asks.
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes.load(Ordering::Relaxed)
     }
 
     /// Whether it is a tunnel now.

@@ -53,13 +53,21 @@ impl<A> Http2<A> {
         Self { app, settings, connection, place, options, open: watch::Sender::new(0) }
     }
 
-    /// Ends when the edge leaves and nothing is open: a client that doesn't answer the goodbye, as one that sleeps, would
+    /// Ends when the edge leaves, nothing is open, and nothing more is taken: a client that doesn't answer the goodbye, as one that sleeps, would
     /// keep it for nothing.
     pub(super) async fn is_forsaken(&self) {
         self.connection.drain().reached(Phase::ClosingIdle).await;
-        sleep(GOODBYE).await;
-        // It holds the sender itself.
-        let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+        let mut open = self.open.subscribe();
+        loop {
+            // It holds the sender itself.
+            let _ = open.wait_for(|open| *open == 0).await;
+            let written = self.connection.written_bytes();
+            sleep(GOODBYE).await;
+            // The end of an answer may still be on its way, after the request is done.
+            if *open.borrow() == 0 && self.connection.written_bytes() == written {
+                return;
+            }
+        }
     }
 }
 

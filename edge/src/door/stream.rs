@@ -230,7 +230,7 @@ fn poll_early(transport: &mut Transport, early: &mut BytesMut, cx: &mut Context<
 
 impl AsyncWrite for ClientStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        let Self { transport, protocol, stall, .. } = self.get_mut();
+        let Self { transport, connection, protocol, stall, .. } = self.get_mut();
         if let Protocol::Http1 { late, .. } = protocol {
             if late.len() + bytes.len() <= LATE_BYTES {
                 late.extend_from_slice(bytes);
@@ -240,7 +240,7 @@ impl AsyncWrite for ClientStream {
         }
         let written = stall.watch(cx, |cx| Pin::new(transport).poll_write(cx, bytes));
         if let Poll::Ready(Ok(written)) = &written {
-            note_written(protocol, stall, *written);
+            note_written(protocol, connection, stall, *written);
         }
         written
     }
@@ -254,10 +254,10 @@ impl AsyncWrite for ClientStream {
             let part = bytes.iter().find(|part| !part.is_empty()).map_or(&[][..], |part| part);
             return self.poll_write(cx, part);
         }
-        let Self { transport, protocol, stall, .. } = self.get_mut();
+        let Self { transport, connection, protocol, stall, .. } = self.get_mut();
         let written = stall.watch(cx, |cx| Pin::new(transport).poll_write_vectored(cx, bytes));
         if let Poll::Ready(Ok(written)) = &written {
-            note_written(protocol, stall, *written);
+            note_written(protocol, connection, stall, *written);
         }
         written
     }
@@ -332,10 +332,11 @@ fn write_late(
     Poll::Ready(Ok(()))
 }
 
-fn note_written(protocol: &mut Protocol, stall: &mut Stall, bytes: usize) {
+fn note_written(protocol: &mut Protocol, connection: &Connection, stall: &mut Stall, bytes: usize) {
     stall.progress(bytes);
     if let Protocol::Http2 { meter, .. } = protocol {
         meter.send(bytes);
+        connection.note_written(bytes);
     }
 }
 
