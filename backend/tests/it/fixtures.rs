@@ -50,7 +50,9 @@ impl Stack {
     /// A service of an hour, every hour, with this many places; its id.
     pub async fn service(&self, vendor: &TestVendor, capacity: i64) -> String {
         let id = Uuid::now_v7().to_string();
-        let sql = "INSERT INTO services VALUES ($1, $2, 'service', 60, 60, 10000, $3)";
+        let sql =
+            "INSERT INTO services (id, vendor_id, name, duration_minutes, step_minutes, price, capacity)
+            VALUES ($1, $2, 'service', 60, 60, 10000, $3)";
         write!(&self.db, |pool| {
             let insert = sqlx::query(sql).bind(&id).bind(&vendor.id).bind(capacity);
             insert.execute(pool).await.expect("inserted");
