@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use serde::Deserialize;
 
 mod accounts;
+mod database;
 mod file;
 
 /// A configuration that can be run.
@@ -73,17 +74,19 @@ pub struct Shutdown {
 }
 
 /// The database.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Database {
-    /// `sqlite:` and an absolute path.
+    /// `sqlite:` and an absolute path, or `postgres://…` without a password.
     pub url: String,
+    /// PostgreSQL's password, if it wants one.
+    pub password: Option<SecretString>,
     /// What a commit survives.
     pub synchronous: Synchronous,
-    /// Connections that only read.
+    /// Connections that only read; PostgreSQL's serve for both.
     pub readers: u32,
     /// Connections that write.
     pub writers: u32,
-    /// Pages that each connection keeps in memory, in KiB.
+    /// Pages that each connection to SQLite keeps in memory, in KiB.
     pub page_cache_kib: u32,
 }
 
@@ -265,6 +268,32 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let (file, folder) = file::read(path)?;
         file.into_config(&folder).map_err(|faults| ConfigError { path: path.to_owned(), faults })
+    }
+}
+
+impl Database {
+    /// Whether it is SQLite, not PostgreSQL.
+    pub fn is_sqlite(&self) -> bool {
+        self.url.starts_with(database::SQLITE)
+    }
+
+    /// Another database with the settings of this one. Its URL may hold a password; relative paths start at `folder`.
+    pub fn elsewhere(&self, url: &str, folder: &Path) -> Result<Self, String> {
+        let (url, password) = database::parse_url(url, folder)?;
+        Ok(Self { url, password, ..self.clone() })
+    }
+
+    /// The database at this URL, with the settings of tests.
+    #[cfg(test)]
+    pub(crate) fn at(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            password: None,
+            synchronous: Synchronous::Normal,
+            readers: 2,
+            writers: 2,
+            page_cache_kib: 2048,
+        }
     }
 }
 

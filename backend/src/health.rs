@@ -126,6 +126,7 @@ mod tests {
     use axum::body::Body;
     use axum::http::Request;
     use http_body_util::BodyExt as _;
+    use test_database::TestDatabase;
     use tower::ServiceExt as _;
 
     use super::*;
@@ -133,15 +134,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_database_takes_a_backend_out_only_when_it_is_silent_three_times_in_a_row() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let settings = config::Database {
-            url: format!("sqlite:{}", folder.path().join("a.db").display()),
-            synchronous: config::Synchronous::Full,
-            readers: 1,
-            writers: 1,
-            page_cache_kib: 2048,
-        };
-        let db = Db::open(&settings).await.expect("opens");
+        let database = TestDatabase::create().await;
+        let db = Db::open(&config::Database::at(database.url())).await.expect("opens");
         let nowhere = config::Redis {
             url: "redis://127.0.0.1:1".to_owned(),
             password: None,

@@ -139,6 +139,8 @@ impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         if database::is_transient(&error) {
             Self::unavailable(&error, Duration::from_secs(1))
+        } else if database::holds_unstorable_text(&error) {
+            Self::bad_request("A text holds a NUL character.")
         } else {
             Self::internal(&error)
         }

@@ -92,7 +92,7 @@ impl From<RunError> for Problem {
             RunError::AlreadyDone => {
                 Self::conflict("run-already-done", "The run of this period is done already.")
             }
-            RunError::Database(error) => Self::internal(&error),
+            RunError::Database(error) => error.into(),
         }
     }
 }

@@ -91,8 +91,13 @@ pub(super) async fn find_users(db: &Db, after: &str, limit: i64) -> sqlx::Result
 
 /// Changes a user's role; whether there is such a user.
 pub(super) async fn set_role(db: &Db, id: &str, role: Role) -> sqlx::Result<bool> {
-    let done = write!(db, |pool| sqlx::query(SET_ROLE).bind(role.as_str()).bind(id).execute(pool).await?);
-    Ok(done.rows_affected() == 1)
+    let done = write!(db, |pool| sqlx::query(SET_ROLE)
+        .bind(role.as_str())
+        .bind(id)
+        .execute(pool)
+        .await?
+        .rows_affected());
+    Ok(done == 1)
 }
 
 /// Forgets who a user was. Their identities go: whoever signs in with one begins anew.
@@ -152,7 +157,13 @@ pub(super) async fn find_user_id(db: &Db, identity: &Identity) -> sqlx::Result<O
 pub(super) async fn insert_sign_in(db: &Db, session_id: &str, user_id: &str) -> sqlx::Result<()> {
     const SQL: &str = "INSERT INTO sign_ins (session_id, user_id, signed_in_at) VALUES ($1, $2, $3)";
     write!(db, |pool| {
-        sqlx::query(SQL).bind(session_id).bind(user_id).bind(EpochMillis::now()).execute(pool).await?
+        sqlx::query(SQL)
+            .bind(session_id)
+            .bind(user_id)
+            .bind(EpochMillis::now())
+            .execute(pool)
+            .await?
+            .rows_affected()
     });
     Ok(())
 }
@@ -175,7 +186,13 @@ pub(super) async fn find_or_insert_user(
     match row.map(User::try_from).transpose()? {
         Some(user) if user.role >= role => Ok(user),
         // Rare: the first sign-in, or the first as an admin.
-        _ => insert_or_promote(db, identity, profile, role).await,
+        _ => match insert_or_promote(db, identity, profile, role).await {
+            // Another request of the same user was faster.
+            Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => {
+                insert_or_promote(db, identity, profile, role).await
+            }
+            outcome => outcome,
+        },
     }
 }
 

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::clock::EpochMillis;
-use crate::database::Db;
+use crate::database::{Db, Dialect};
 use crate::{read, transaction, write};
 
 use super::model::{Members, Message, Room};
@@ -86,6 +86,8 @@ const INSERT_MESSAGE: &str = "INSERT INTO messages (room_id, seq, sender, client
 const FIND_SENT: &str = "SELECT room_id, seq, sender, body, sent_at, client_id FROM messages
     WHERE room_id = $1 AND sender = $2 AND client_id = $3";
 
+const LOCK_ROOM: &str = "SELECT id FROM rooms WHERE id = $1 FOR UPDATE";
+
 const FIND_AFTER: &str = "SELECT room_id, seq, sender, body, sent_at, client_id FROM messages
     WHERE room_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
 
@@ -164,6 +166,10 @@ pub(super) struct Draft {
 /// transaction that stores, so that none is ever left out. A draft that was stored before stays as it was.
 pub(super) async fn insert_message(db: &Db, draft: &Draft) -> sqlx::Result<(Message, bool)> {
     transaction!(db, |tx| {
+        if db.dialect() == Dialect::Postgres {
+            // From here on the room is this transaction's: whoever sends the same draft at once finds it stored.
+            sqlx::query(LOCK_ROOM).bind(&draft.room).execute(&mut *tx).await?;
+        }
         let sent: Option<Message> = sqlx::query_as(FIND_SENT)
             .bind(&draft.room)
             .bind(&draft.sender)
@@ -198,20 +204,15 @@ pub(super) async fn insert_message(db: &Db, draft: &Draft) -> sqlx::Result<(Mess
 
 #[cfg(test)]
 mod tests {
+    use test_database::TestDatabase;
+
     use super::*;
     use crate::config;
 
     #[tokio::test]
     async fn where_rooms_are_too_many_the_liveliest_count() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let settings = config::Database {
-            url: format!("sqlite:{}", folder.path().join("a.db").display()),
-            synchronous: config::Synchronous::Normal,
-            readers: 1,
-            writers: 1,
-            page_cache_kib: 2048,
-        };
-        let db = Db::open(&settings).await.expect("opens");
+        let database = TestDatabase::create().await;
+        let db = Db::open(&config::Database::at(database.url())).await.expect("opens");
         // Rooms 1, 2, 3 were opened in this order; in the first something is said at last.
         crate::write!(&db, |pool| sqlx::raw_sql(
             "INSERT INTO users (id, name, role, created_at) VALUES ('u', 'U', 'user', 0);
@@ -225,8 +226,32 @@ mod tests {
         )
         .execute(pool)
         .await
-        .expect("inserted"));
+        .map(drop))
+        .expect("inserted");
         let found = find_last_seqs(&db, "u", 2).await.expect("found");
         assert_eq!(found, [("1".to_owned(), 1), ("3".to_owned(), 0)]);
+    }
+
+    #[tokio::test]
+    async fn a_draft_that_is_sent_many_times_at_once_is_stored_once() {
+        let database = TestDatabase::create().await;
+        let db = Db::open(&config::Database::at(database.url())).await.expect("opens");
+        crate::write!(&db, |pool| sqlx::raw_sql(
+            "INSERT INTO users (id, name, role, created_at) VALUES ('u', 'U', 'user', 0);
+            INSERT INTO vendors (id, name, category, summary, address, time_zone, created_at)
+                VALUES ('v', 'V', 'hair', '', '', 'UTC', 0);
+            INSERT INTO rooms (id, user_id, vendor_id, last_seq, created_at) VALUES ('r', 'u', 'v', 0, 0);"
+        )
+        .execute(pool)
+        .await
+        .map(drop))
+        .expect("inserted");
+        let [room, sender, client_id, body] = ["r", "u", "c", "b"].map(str::to_owned);
+        let draft = Draft { room, sender, client_id, body };
+        let sent = futures_util::future::join_all((0..8).map(|_| insert_message(&db, &draft))).await;
+        let sent: Vec<_> = sent.into_iter().map(|outcome| outcome.expect("stored")).collect();
+        assert!(sent.iter().all(|(message, _)| message.seq == 1), "{sent:?}");
+        assert_eq!(sent.iter().filter(|(_, is_new)| *is_new).count(), 1);
+        assert_eq!(find_last_seqs(&db, "u", 1).await.expect("found"), [("r".to_owned(), 1)]);
     }
 }

@@ -10,10 +10,8 @@ use secrecy::{SecretSlice, SecretString};
 use serde::Deserialize;
 
 use super::accounts::{AccountsTable, ProviderTable, accounts, providers};
-use super::{
-    Chat, Config, ConfigError, Database, Jobs, Listen, Mode, Redis, Reservations, Shutdown, Synchronous,
-    Tokens, Vendors,
-};
+use super::database::{DatabaseTable, database};
+use super::{Chat, Config, ConfigError, Jobs, Listen, Mode, Redis, Reservations, Shutdown, Tokens, Vendors};
 
 /// A key that is shorter than the hash can be guessed sooner than the hash be broken (RFC 2104, section 3).
 const MIN_SECRET_BYTES: usize = 32;
@@ -48,16 +46,6 @@ struct ListenTable {
 struct ShutdownTable {
     drain_ms: u64,
     grace_seconds: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DatabaseTable {
-    url: String,
-    synchronous: Synchronous,
-    readers: u32,
-    writers: u32,
-    page_cache_kib: u32,
 }
 
 #[derive(Deserialize)]
@@ -205,32 +193,6 @@ fn origin(text: &str, faults: &mut Faults) -> String {
     }
 }
 
-fn database(table: DatabaseTable, folder: &Path, faults: &mut Faults) -> Database {
-    let url = match table.url.strip_prefix("sqlite:") {
-        Some(path) if !path.is_empty() && !path.starts_with("//") && !path.contains([':', '?']) => {
-            format!("sqlite:{}", folder.join(path).display())
-        }
-        _ => {
-            faults.add("database.url", "expected `sqlite:` and the path of a file");
-            String::new()
-        }
-    };
-    faults.require((1..=64).contains(&table.readers), "database.readers", "expected 1 to 64");
-    faults.require((1..=8).contains(&table.writers), "database.writers", "expected 1 to 8");
-    faults.require(
-        (64..=1024 * 1024).contains(&table.page_cache_kib),
-        "database.page_cache_kib",
-        "expected 64 to 1048576",
-    );
-    Database {
-        url,
-        synchronous: table.synchronous,
-        readers: table.readers,
-        writers: table.writers,
-        page_cache_kib: table.page_cache_kib,
-    }
-}
-
 fn redis(table: RedisTable, folder: &Path, faults: &mut Faults) -> Redis {
     let known = ["redis://", "unix://", "redis+unix://"].iter().any(|scheme| table.url.starts_with(scheme));
     faults.require(known, "redis.url", "expected redis:// or unix://");
@@ -290,7 +252,7 @@ fn jobs(table: JobsTable, faults: &mut Faults) -> Jobs {
 }
 
 /// The file's text without the line's end.
-fn secret(path: &Path, key: &str, faults: &mut Faults) -> Option<String> {
+pub(super) fn secret(path: &Path, key: &str, faults: &mut Faults) -> Option<String> {
     match std::fs::read_to_string(path) {
         Ok(text) if text.trim().is_empty() => {
             faults.add(key, format!("{} is empty", path.display()));

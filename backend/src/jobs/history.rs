@@ -85,7 +85,7 @@ pub(super) async fn delete_ended(
             SELECT id FROM job_runs
             WHERE status IN ('done', 'failed', 'stopped', 'skipped') AND ended_at < $1 LIMIT $2)";
     let done = within!(transaction, |connection| {
-        sqlx::query(SQL).bind(before).bind(limit).execute(connection).await?
+        sqlx::query(SQL).bind(before).bind(limit).execute(connection).await?.rows_affected()
     });
-    Ok(done.rows_affected())
+    Ok(done)
 }

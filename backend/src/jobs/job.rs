@@ -5,9 +5,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use crate::database;
 use crate::redis::RedisError;
 
 use super::work::Work;
+
+/// PostgreSQL's classes of what an operator can mend while a job waits: no room, an I/O error, data it can't read.
+const FULL_OR_BROKEN: [&str; 3] = ["53", "58", "XX"];
 
 /// Work that is done once for each period of its schedule.
 #[async_trait]
@@ -122,11 +126,13 @@ impl JobError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Redis(_) | Self::TooSlow(_) => true,
-            Self::Database(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) => true,
+            Self::Database(error) if database::is_transient(error) => true,
             Self::Database(sqlx::Error::Database(error)) => {
-                // SQLite's primary code is the lowest byte: busy, locked, I/O, full.
-                let code = error.code().and_then(|code| code.parse::<u32>().ok());
-                code.is_some_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13))
+                // PostgreSQL's codes have five characters; of SQLite's the lowest byte is the primary one.
+                error.code().is_some_and(|code| match code.len() {
+                    5 => FULL_OR_BROKEN.iter().any(|class| code.starts_with(class)),
+                    _ => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13)),
+                })
             }
             Self::Lost | Self::TooManySkips { .. } | Self::Database(_) | Self::Failed(_) => false,
         }

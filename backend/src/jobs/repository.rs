@@ -41,7 +41,7 @@ pub(super) async fn planned_until(db: &Db, job: &str, now: EpochMillis) -> sqlx:
         return Ok(known);
     }
     let insert = "INSERT INTO jobs (name, planned_until) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
-    write!(db, |pool| sqlx::query(insert).bind(job).bind(now).execute(pool).await)?;
+    write!(db, |pool| sqlx::query(insert).bind(job).bind(now).execute(pool).await.map(drop))?;
     read!(db, |pool| sqlx::query_scalar(find).bind(job).fetch_one(pool).await)
 }
 
@@ -149,9 +149,15 @@ pub(super) async fn hold(
     const SQL: &str = "UPDATE job_runs SET claimable_at = $1, failures = 0
         WHERE id = $2 AND epoch = $3 AND status = 'running'";
     let done = within!(transaction, |connection| {
-        sqlx::query(SQL).bind(lease_end).bind(&claim.id).bind(claim.epoch).execute(connection).await?
+        sqlx::query(SQL)
+            .bind(lease_end)
+            .bind(&claim.id)
+            .bind(claim.epoch)
+            .execute(connection)
+            .await?
+            .rows_affected()
     });
-    Ok(done.rows_affected() == 1)
+    Ok(done == 1)
 }
 
 /// Keeps the lease while a chunk takes its time; whether the run is still this backend's.
@@ -159,9 +165,15 @@ pub(super) async fn extend(db: &Db, claim: &Claim, lease_end: EpochMillis) -> sq
     const SQL: &str = "UPDATE job_runs SET claimable_at = $1
         WHERE id = $2 AND epoch = $3 AND status = 'running'";
     let done = write!(db, |pool| {
-        sqlx::query(SQL).bind(lease_end).bind(&claim.id).bind(claim.epoch).execute(pool).await?
+        sqlx::query(SQL)
+            .bind(lease_end)
+            .bind(&claim.id)
+            .bind(claim.epoch)
+            .execute(pool)
+            .await?
+            .rows_affected()
     });
-    Ok(done.rows_affected() == 1)
+    Ok(done == 1)
 }
 
 /// The run's first of these steps that isn't through, as an index, and its cursor.
@@ -201,6 +213,7 @@ pub(super) async fn save_step(
             .bind(i64::try_from(chunk.skipped.len()).unwrap_or(i64::MAX))
             .execute(connection)
             .await?
+            .rows_affected()
     });
     Ok(())
 }
@@ -236,7 +249,13 @@ pub(super) async fn set_done(
     const SQL: &str = "UPDATE job_runs SET status = 'done', ended_at = $1, owner = NULL
         WHERE id = $2 AND epoch = $3";
     within!(transaction, |connection| {
-        sqlx::query(SQL).bind(now).bind(&claim.id).bind(claim.epoch).execute(connection).await?
+        sqlx::query(SQL)
+            .bind(now)
+            .bind(&claim.id)
+            .bind(claim.epoch)
+            .execute(connection)
+            .await?
+            .rows_affected()
     });
     Ok(())
 }
@@ -276,6 +295,6 @@ pub(super) async fn set_failed(db: &Db, claim: &Claim, now: EpochMillis, error: 
 pub(super) async fn stop(db: &Db, job: &str, now: EpochMillis) -> sqlx::Result<u64> {
     const SQL: &str = "UPDATE job_runs SET status = 'stopped', ended_at = $1, owner = NULL, epoch = epoch + 1
         WHERE job = $2 AND status IN ('waiting', 'running')";
-    let done = write!(db, |pool| sqlx::query(SQL).bind(now).bind(job).execute(pool).await?);
-    Ok(done.rows_affected())
+    let done = write!(db, |pool| sqlx::query(SQL).bind(now).bind(job).execute(pool).await?.rows_affected());
+    Ok(done)
 }

@@ -76,6 +76,7 @@ pub async fn set(
             .bind(payload)
             .execute(connection)
             .await?
+            .rows_affected()
     });
     Ok(())
 }
@@ -84,9 +85,9 @@ pub async fn set(
 pub async fn cancel(transaction: &mut Transaction, kind: &str, subject: &str) -> sqlx::Result<bool> {
     const SQL: &str = "DELETE FROM timers WHERE kind = $1 AND subject = $2";
     let done = within!(transaction, |connection| {
-        sqlx::query(SQL).bind(kind).bind(subject).execute(connection).await?
+        sqlx::query(SQL).bind(kind).bind(subject).execute(connection).await?.rows_affected()
     });
-    Ok(done.rows_affected() == 1)
+    Ok(done == 1)
 }
 
 const IS_DUE: &str = "SELECT EXISTS (SELECT 1 FROM timers WHERE kind = $1 AND due_at <= $2)";
@@ -95,7 +96,14 @@ const TAKE: &str = "DELETE FROM timers WHERE id IN (
         SELECT id FROM timers WHERE kind = $1 AND due_at <= $2 ORDER BY due_at LIMIT $3)
     RETURNING id, subject, due_at, payload, failures";
 
-/// Lets the handler's timers go off that are due at `now`, a batch at a time, until none is left.
+/// PostgreSQL lets several backends take at once: each those that no other is about to let go off. An array, since a
+/// subquery with a limit may be evaluated again and lock other rows.
+const TAKE_FREE: &str = "DELETE FROM timers WHERE id = ANY (ARRAY(
+        SELECT id FROM timers WHERE kind = $1 AND due_at <= $2 ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED))
+    RETURNING id, subject, due_at, payload, failures";
+
+/// Lets the handler's timers go off that are due at `now`, a batch at a time, until none is left or another backend is
+/// busy with those that are.
 pub(super) async fn fire_due(db: &Db, handler: &dyn Handler, now: EpochMillis) -> Result<(), JobError> {
     loop {
         // Only read while nothing is due.
@@ -107,7 +115,11 @@ pub(super) async fn fire_due(db: &Db, handler: &dyn Handler, now: EpochMillis) -
         }
         let mut transaction = db.begin().await?;
         let start = Instant::now();
-        fire_batch(&mut transaction, handler, now).await?.commit(transaction).await?;
+        let batch = fire_batch(&mut transaction, handler, now).await?;
+        if batch.fired + batch.failed == 0 {
+            return Ok(());
+        }
+        batch.commit(transaction).await?;
         give_way(start.elapsed()).await;
     }
 }
@@ -164,8 +176,9 @@ async fn fire(transaction: &mut Transaction, handler: &dyn Handler, timer: &Time
 
 /// Takes a batch of due timers out of the table, the oldest first.
 async fn take(transaction: &mut Transaction, kind: &str, now: EpochMillis) -> sqlx::Result<Vec<Timer>> {
+    let sql = transaction.dialect().pick(TAKE, TAKE_FREE);
     let mut timers: Vec<Timer> = within!(transaction, |connection| {
-        sqlx::query_as(TAKE).bind(kind).bind(now).bind(BATCH).fetch_all(connection).await
+        sqlx::query_as(sql).bind(kind).bind(now).bind(BATCH).fetch_all(connection).await
     })?;
     timers.sort_by(|a, b| (a.due_at, &a.id).cmp(&(b.due_at, &b.id)));
     Ok(timers)
@@ -195,6 +208,7 @@ async fn put_back(
             .bind(error)
             .execute(connection)
             .await?
+            .rows_affected()
     });
     Ok(())
 }
@@ -205,27 +219,48 @@ async fn execute(transaction: &mut Transaction, sql: &'static str) -> sqlx::Resu
 
 #[cfg(test)]
 mod tests {
+    use test_database::TestDatabase;
+
     use super::*;
     use crate::config;
+    use crate::database::Dialect;
 
     #[tokio::test]
     async fn timers_that_are_due_are_found_by_the_index_alone() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let settings = config::Database {
-            url: format!("sqlite:{}", folder.path().join("a.db").display()),
-            synchronous: config::Synchronous::Normal,
-            readers: 1,
-            writers: 1,
-            page_cache_kib: 64,
-        };
-        let db = Db::open(&settings).await.expect("opens");
+        let database = TestDatabase::create().await;
+        let db = Db::open(&config::Database::at(database.url())).await.expect("opens");
+        match db.dialect() {
+            Dialect::Sqlite => plans_of_sqlite(&db).await,
+            Dialect::Postgres => plans_of_postgres(&db).await,
+        }
+    }
+
+    async fn plans_of_sqlite(db: &Db) {
         for sql in [IS_DUE, TAKE] {
             let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
             let steps: Vec<(i64, i64, i64, String)> =
-                read!(&db, |pool| sqlx::query_as(explain).fetch_all(pool).await).expect("explained");
+                read!(db, |pool| sqlx::query_as(explain).fetch_all(pool).await).expect("explained");
             let has = |what: &str| steps.iter().any(|(.., step)| step.contains(what));
             assert!(has("INDEX timers_due (kind=? AND due_at<?)"), "{steps:?}");
             assert!(!has("SCAN timers") && !has("TEMP B-TREE"), "neither all of them, nor sorted: {steps:?}");
+        }
+    }
+
+    /// With as many timers as make a plan worth while.
+    async fn plans_of_postgres(db: &Db) {
+        const FILL: &str = "INSERT INTO timers (id, kind, subject, due_at, payload, failures)
+            SELECT 't' || i, 'kind ' || i % 3, 's' || i, i, '', 0 FROM generate_series(1, 20000) i";
+        read!(db, |pool| sqlx::query(FILL).execute(pool).await.map(drop)).expect("filled");
+        read!(db, |pool| sqlx::query("ANALYZE timers").execute(pool).await.map(drop)).expect("analysed");
+        // Few are due, or most of them are.
+        for (sql, now) in [(IS_DUE, "50"), (TAKE_FREE, "15000")] {
+            let sql = sql.replace("$1", "'kind 1'").replace("$2", now).replace("$3", "100");
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN {sql}"));
+            let plan: Vec<String> =
+                read!(db, |pool| sqlx::query_scalar(explain).fetch_all(pool).await).expect("explained");
+            let has = |what: &str| plan.iter().any(|step| step.contains(what));
+            assert!(has("timers_due"), "{plan:#?}");
+            assert!(!has("Seq Scan on timers") && !has("Sort"), "neither all of them, nor sorted: {plan:#?}");
         }
     }
 }

@@ -70,8 +70,9 @@ pub async fn insert(
             .bind(EpochMillis::now())
             .execute(connection)
             .await?
+            .rows_affected()
     });
-    Ok(done.rows_affected() == 1)
+    Ok(done == 1)
 }
 
 /// Forgets at most `limit` keys from before a moment; says how many.
@@ -84,9 +85,9 @@ pub async fn delete_older(
         DELETE FROM idempotency_keys WHERE (user_id, key) IN (
             SELECT user_id, key FROM idempotency_keys WHERE created_at < $1 LIMIT $2)";
     let done = within!(transaction, |connection| {
-        sqlx::query(SQL).bind(before).bind(limit).execute(connection).await?
+        sqlx::query(SQL).bind(before).bind(limit).execute(connection).await?.rows_affected()
     });
-    Ok(done.rows_affected())
+    Ok(done)
 }
 
 #[cfg(test)]

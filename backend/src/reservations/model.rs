@@ -40,7 +40,7 @@ impl Reservation {
 /// What has become of a booking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
 #[serde(rename_all = "kebab-case")]
-#[sqlx(rename_all = "kebab-case")]
+#[sqlx(type_name = "text", rename_all = "kebab-case")]
 pub enum Status {
     /// The place is taken.
     Confirmed,

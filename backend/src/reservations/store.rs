@@ -53,6 +53,7 @@ macro_rules! run_insert {
             .bind($reservation.created_at)
             .execute($executor)
             .await
+            .map(drop)
     };
 }
 

@@ -100,7 +100,13 @@ impl Source {
         count: i64,
     ) -> sqlx::Result<()> {
         within!(transaction, |connection| {
-            sqlx::query(self.add).bind(day).bind(vendor_id).bind(count).execute(connection).await?
+            sqlx::query(self.add)
+                .bind(day)
+                .bind(vendor_id)
+                .bind(count)
+                .execute(connection)
+                .await?
+                .rows_affected()
         });
         Ok(())
     }
@@ -112,7 +118,7 @@ pub(super) async fn clear(transaction: &mut Transaction, day: &str) -> sqlx::Res
     const INSERT: &str = "INSERT INTO daily_statistics (day, vendor_id) VALUES ($1, '')";
     within!(transaction, |connection| {
         sqlx::query(DELETE).bind(day).execute(&mut *connection).await?;
-        sqlx::query(INSERT).bind(day).execute(connection).await?
+        sqlx::query(INSERT).bind(day).execute(connection).await?.rows_affected()
     });
     Ok(())
 }
@@ -126,7 +132,7 @@ pub(super) async fn delete_sign_ins(
     const SQL: &str = "DELETE FROM sign_ins WHERE session_id IN (
         SELECT session_id FROM sign_ins WHERE signed_in_at < $1 ORDER BY signed_in_at LIMIT $2)";
     let done = within!(transaction, |connection| {
-        sqlx::query(SQL).bind(before).bind(limit).execute(connection).await?
+        sqlx::query(SQL).bind(before).bind(limit).execute(connection).await?.rows_affected()
     });
-    Ok(done.rows_affected())
+    Ok(done)
 }

@@ -1,7 +1,7 @@
 //! Vendors and services of a test's own, put straight into the database.
 
 use backend::clock::EpochMillis;
-use backend::database::Db;
+use backend::database::{Db, Transaction};
 use backend::write;
 use jiff::{Timestamp, ToSpan as _, Unit};
 use uuid::Uuid;
@@ -68,6 +68,16 @@ impl Stack {
             send(health).await.body["components"]["redis"]["status"] == "UP"
         })
         .await;
+    }
+
+    /// Until this transaction ends, no booking is stored: SQLite lets nobody else write, PostgreSQL not to this table.
+    pub async fn keep_bookings_out(&self) -> Transaction {
+        let mut transaction = self.another_db().await.begin().await.expect("nobody else writes");
+        if let Transaction::Postgres(transaction) = &mut transaction {
+            let lock = sqlx::query("LOCK TABLE reservations IN EXCLUSIVE MODE");
+            lock.execute(&mut **transaction).await.expect("locked");
+        }
+        transaction
     }
 
     /// The database once more, through pools of its own.

@@ -14,6 +14,7 @@ use backend::database::Db;
 use identity_provider::IdentityProvider;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
+use test_database::TestDatabase;
 use tokio_util::task::AbortOnDropHandle;
 
 /// The shipped configuration; tests change its places only.
@@ -32,6 +33,7 @@ pub struct Stack {
     redis: Option<Redis>,
     provider_url: String,
     _provider: AbortOnDropHandle<()>,
+    database: TestDatabase,
     folder: tempfile::TempDir,
 }
 
@@ -78,6 +80,11 @@ impl Stack {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (provider_url, provider) = start_provider(folder.path()).await;
+        let database = TestDatabase::create().await;
+        let change = |config: &mut toml::Table| {
+            config["database"]["url"] = database.url().into();
+            change(config);
+        };
         let path = write_config(folder.path(), &provider_url, &change);
         keys::init(&backend::config::keys_dir(&path).expect("named")).expect("made");
         let redis = Some(Redis::start(folder.path()).await);
@@ -92,7 +99,7 @@ impl Stack {
             SigningKeys::load(&config.tokens.keys_dir, config.tokens.key_schedule()).expect("keys");
         let tokens = AccessTokens::new(&config.tokens, signing_keys);
         let http = reqwest::Client::builder().timeout(PATIENCE).build().expect("a client");
-        Self { http, db, tokens, backends, redis, provider_url, _provider: provider, folder }
+        Self { http, db, tokens, backends, redis, provider_url, _provider: provider, database, folder }
     }
 
     /// The address of a route on the backend `n`, counted from 0.
@@ -182,6 +189,11 @@ impl Stack {
     /// The address of a route of the identity provider.
     pub fn provider(&self, path: &str) -> String {
         format!("{}{path}", self.provider_url)
+    }
+
+    /// The stack's database.
+    pub fn database(&self) -> &TestDatabase {
+        &self.database
     }
 
     /// The folder of the stack's files.

@@ -134,7 +134,7 @@ async fn a_database_that_fails_costs_nobody_the_refresh_token() {
     let alice = stack.sign_in("alice").await;
     let rename = async |from: &str, to: &str| {
         let sql = sqlx::AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}"));
-        backend::write!(&stack.db, |pool| sqlx::query(sql).execute(pool).await.expect("renamed"));
+        backend::write!(&stack.db, |pool| sqlx::query(sql).execute(pool).await.map(drop)).expect("renamed");
     };
     rename("users", "users_elsewhere").await;
     refresh(&stack, 0, &alice.refresh_token).await.expect_problem(500, "internal");

@@ -32,11 +32,12 @@ async fn bookings(rows: i64) -> Stack {
     let vendor = stack.open_vendor("vendor", "hair").await;
     let service = stack.service(&vendor, 1).await;
     let vendors = "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < $1 - 1)
-        INSERT INTO vendors SELECT 'v' || i, NULL, 'v' || i, 'hair', '', '', 'UTC', 0 FROM n";
+        INSERT INTO vendors (id, owner_id, name, category, summary, address, time_zone, created_at)
+        SELECT 'v' || i, NULL, 'v' || i, 'hair', '', '', 'UTC', 0 FROM n";
     let reservations = "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < $1 - 1)
         INSERT INTO reservations
             (id, service_id, vendor_id, user_id, starts_at, ends_at, party_size, status, created_at)
-        SELECT 'r' || i, $2, 'v' || (i % $3), $4, 0, 1, 1, 'completed', $5 + i * 86400000 / $1 FROM n";
+        SELECT 'r' || i, $2, 'v' || (i % $3), $4, 0, 1, 1, 'completed', $5 + CAST(i AS BIGINT) * 86400000 / $1 FROM n";
     write!(&stack.db, |pool| {
         sqlx::query(vendors).bind(VENDORS).execute(pool).await.expect("inserted");
         sqlx::query(reservations)
@@ -65,7 +66,7 @@ fn counting(stack: &Stack) -> Child {
 
 /// How far the run has come, in rows.
 async fn progress(stack: &Stack) -> i64 {
-    let sql = "SELECT coalesce(sum(read), 0) FROM job_steps WHERE step = 'reservations'";
+    let sql = "SELECT CAST(coalesce(sum(read), 0) AS BIGINT) FROM job_steps WHERE step = 'reservations'";
     read!(&stack.db, |pool| sqlx::query_scalar(sql).fetch_one(pool).await).expect("read")
 }
 
@@ -119,13 +120,11 @@ async fn a_paused_runner_that_wakes_after_the_takeover_writes_nothing() {
     let stack = bookings(rows).await;
     let paused = counting(&stack);
     eventually("the run has begun", async || progress(&stack).await > 0).await;
-    // A process that is paused inside a transaction keeps the write lock, and nobody can take over.
+    // A process that is paused inside a transaction keeps its locks, and nobody can take over.
     let start = Instant::now();
     loop {
         signal(&paused, "STOP");
-        if let Ok(Ok(transaction)) = tokio::time::timeout(Duration::from_millis(500), stack.db.begin()).await
-        {
-            drop(transaction);
+        if is_outside_a_transaction(&stack.db).await {
             break;
         }
         signal(&paused, "CONT");
@@ -138,20 +137,68 @@ async fn a_paused_runner_that_wakes_after_the_takeover_writes_nothing() {
     assert!(is_done, "{said}");
     assert_eq!(expect_counted(&stack, rows).await, 2);
 
-    // SQLite's own count of what other connections have committed to the whole file.
-    let mut watch = match &stack.db {
-        Db::Sqlite(sqlite) => sqlite.read.acquire().await.expect("a connection"),
-    };
-    let commits = async |watch: &mut sqlx::SqliteConnection| -> i64 {
-        sqlx::query_scalar("PRAGMA data_version").fetch_one(watch).await.expect("read")
-    };
-    let before = commits(&mut watch).await;
+    let mut watch = Watch::new(&stack.db).await;
+    let before = watch.state().await;
     signal(&paused, "CONT");
     let (_, said) = end_of(paused).await;
     assert!(said.contains("the run was taken away"), "{said}");
-    assert_eq!(commits(&mut watch).await, before, "it committed something");
+    assert_eq!(watch.state().await, before, "it committed something");
     assert_eq!(expect_counted(&stack, rows).await, 2);
     tell(&format!("paused at {stopped_at} of {rows} rows, taken over, woken: no commit"));
+}
+
+/// Whether a paused process holds up nobody.
+async fn is_outside_a_transaction(db: &Db) -> bool {
+    const OTHERS: &str = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'";
+    match db {
+        Db::Sqlite(_) => {
+            let begun = tokio::time::timeout(Duration::from_millis(500), db.begin()).await;
+            matches!(begun, Ok(Ok(_)))
+        }
+        Db::Postgres(pool) => {
+            // What it had sent before it was paused is still worked off.
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(500) {
+                let others: i64 = sqlx::query_scalar(OTHERS).fetch_one(pool).await.expect("read");
+                if others == 0 {
+                    return true;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            false
+        }
+    }
+}
+
+/// Sees each commit of others.
+enum Watch {
+    /// SQLite's own count of what other connections have committed to the whole file.
+    Sqlite(sqlx::pool::PoolConnection<sqlx::Sqlite>),
+    /// The transactions that wrote the rows as they stand.
+    Postgres(sqlx::PgPool),
+}
+
+impl Watch {
+    async fn new(db: &Db) -> Self {
+        match db {
+            Db::Sqlite(sqlite) => Self::Sqlite(sqlite.read.acquire().await.expect("a connection")),
+            Db::Postgres(pool) => Self::Postgres(pool.clone()),
+        }
+    }
+
+    async fn state(&mut self) -> String {
+        const WRITERS: &str = "SELECT CAST(count(*) AS TEXT) || ' ' || string_agg(x, ' ' ORDER BY x) FROM (
+            SELECT xmin::text AS x FROM job_runs UNION ALL SELECT xmin::text FROM job_steps
+            UNION ALL SELECT xmin::text FROM daily_statistics) rows";
+        match self {
+            Self::Sqlite(connection) => {
+                let sql = "SELECT CAST(data_version AS TEXT) FROM pragma_data_version";
+                sqlx::query_scalar(sql).fetch_one(&mut **connection).await.expect("read")
+            }
+            Self::Postgres(pool) => sqlx::query_scalar(WRITERS).fetch_one(&*pool).await.expect("read"),
+        }
+    }
 }
 
 fn signal(child: &Child, name: &str) {

@@ -103,7 +103,11 @@ impl Handler for Bell {
 
 async fn insert(transaction: &mut Transaction, row: &str) -> sqlx::Result<()> {
     within!(transaction, |connection| {
-        sqlx::query("INSERT INTO test_rows (row) VALUES ($1)").bind(row).execute(connection).await?
+        sqlx::query("INSERT INTO test_rows (row) VALUES ($1)")
+            .bind(row)
+            .execute(connection)
+            .await
+            .map(drop)?
     });
     Ok(())
 }

@@ -29,7 +29,7 @@ async fn count(stack: &Stack, day: &str) {
 }
 
 async fn execute(stack: &Stack, sql: &'static str) {
-    write!(&stack.db, |pool| sqlx::query(sql).execute(pool).await.expect("done"));
+    write!(&stack.db, |pool| sqlx::query(sql).execute(pool).await.map(drop)).expect("done");
 }
 
 #[tokio::test]
@@ -54,9 +54,10 @@ async fn a_day_is_counted_for_each_vendor_and_on_the_whole() {
     .await;
     execute(
         &stack,
-        "INSERT INTO messages SELECT id, n.i, user_id, n.i, 'body', unixepoch() * 1000
-        FROM (SELECT r.id, r.user_id FROM rooms r JOIN vendors v ON v.id = r.vendor_id WHERE v.name = 'one'),
-             (SELECT 1 AS i UNION SELECT 2) AS n",
+        "INSERT INTO messages (room_id, seq, sender, client_id, body, sent_at)
+        SELECT r.id, n.i, r.user_id, CAST(n.i AS TEXT), 'body', (SELECT max(signed_in_at) FROM sign_ins)
+        FROM rooms r JOIN vendors v ON v.id = r.vendor_id, (SELECT 1 AS i UNION SELECT 2) AS n
+        WHERE v.name = 'one'",
     )
     .await;
     for sql in [
@@ -87,7 +88,7 @@ async fn the_days_edges_belong_to_one_day_each_and_an_empty_day_says_so() {
         let sql = "INSERT INTO sign_ins VALUES ($1, $2, $3)";
         write!(&stack.db, |pool| {
             let insert = sqlx::query(sql).bind(at.to_string()).bind(&user.id).bind(at);
-            insert.execute(pool).await.expect("inserted")
+            insert.execute(pool).await.map(drop).expect("inserted")
         });
     }
     for (date, expected) in [("2025-11-01", 2), ("2025-11-02", 0)] {

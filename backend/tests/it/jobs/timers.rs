@@ -27,7 +27,7 @@ async fn timers_that_came_due_in_an_outage_go_off_once_each() {
     ];
     let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
         INSERT INTO timers SELECT 'id' || i, 'bell', 'subject' || i, i, 'ding', 0, NULL FROM n";
-    write!(&stack.db, |pool| sqlx::query(sql).execute(pool).await.expect("set"));
+    write!(&stack.db, |pool| sqlx::query(sql).execute(pool).await.map(drop)).expect("set");
     let fired = join_all(backends.iter().map(|jobs| {
         let jobs = jobs.clone();
         tokio::spawn(async move { jobs.fire_timers(EpochMillis(900)).await })
@@ -48,7 +48,7 @@ async fn others_write_while_the_timers_of_an_outage_go_off() {
     let jobs = jobs_on(&stack, Rows::new(1)).await;
     let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
         INSERT INTO timers SELECT 'id' || i, 'bell', 'subject' || i, i, 'ding', 0, NULL FROM n";
-    write!(&stack.db, |pool| sqlx::query(sql).bind(count).execute(pool).await.expect("set"));
+    write!(&stack.db, |pool| sqlx::query(sql).bind(count).execute(pool).await.map(drop)).expect("set");
     let start = Instant::now();
     let firing = tokio::spawn(async move { jobs.fire_timers(EpochMillis(count)).await });
     let mut waits = Vec::new();
@@ -148,7 +148,7 @@ async fn timers_that_wait_cost_nothing_noticeable() {
         let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
             INSERT INTO timers SELECT 'id' || i, 'bell', 'subject' || i, 1000000 + i, '', 0, NULL FROM n
             WHERE $1 > 0";
-        write!(&stack.db, |pool| sqlx::query(sql).bind(waiting).execute(pool).await.expect("set"));
+        write!(&stack.db, |pool| sqlx::query(sql).bind(waiting).execute(pool).await.map(drop)).expect("set");
         let mut passes = Vec::new();
         for _ in 0..200 {
             let start = Instant::now();

@@ -92,7 +92,10 @@ async fn keys_are_forgotten_after_seven_days_and_their_bookings_stay() {
     book(&stack, 0, &user, "old", &body).await.expect(201);
     let db = stack.another_db().await;
     backend::write!(&db, |pool| {
-        sqlx::query("UPDATE idempotency_keys SET created_at = created_at - 700000000").execute(pool).await
+        sqlx::query("UPDATE idempotency_keys SET created_at = created_at - 700000000")
+            .execute(pool)
+            .await
+            .map(drop)
     })
     .expect("aged");
     book(&stack, 0, &user, "new", &body).await.expect(201);

@@ -142,8 +142,7 @@ async fn a_booking_whose_client_has_gone_is_finished_and_its_lock_released() {
     let vendors = Vendors::new(stack.db.clone(), redis.clone(), config.vendors);
     let reservations = Reservations::new(stack.db.clone(), redis, vendors, config.reservations);
 
-    let backend::database::Db::Sqlite(pools) = stack.another_db().await;
-    let writing = pools.write.begin_with("BEGIN IMMEDIATE").await.expect("nobody else writes");
+    let writing = stack.keep_bookings_out().await;
     let request = Request {
         service_id: service.parse().expect("an id"),
         starts_at: noon().to_string().parse().expect("a moment"),
@@ -159,7 +158,7 @@ async fn a_booking_whose_client_has_gone_is_finished_and_its_lock_released() {
     booking.abort();
     assert!(booking.await.expect_err("its client has gone").is_cancelled());
 
-    writing.rollback().await.expect("rolled back");
+    writing.commit().await.expect("nothing was written");
     reservations.stop(Duration::from_secs(20)).await;
     assert_eq!(stack.redis_cli(&["EXISTS", &key]), "0");
     let list = stack.get_as(&user, "/api/reservations").await.expect(200);

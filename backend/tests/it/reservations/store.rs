@@ -53,8 +53,8 @@ impl Scene {
 
     /// Sets one column of a booking, as reschedule and cancel will.
     async fn update(&self, sql: &'static str, id: &str) -> Result<(), InsertError> {
-        let outcome = write!(&self.stack.db, |pool| sqlx::query(sql).bind(id).execute(pool).await);
-        Ok(outcome.map(drop)?)
+        let outcome = write!(&self.stack.db, |pool| sqlx::query(sql).bind(id).execute(pool).await.map(drop));
+        Ok(outcome?)
     }
 }
 
@@ -153,14 +153,32 @@ async fn an_update_is_held_to_the_same_rule() {
 #[tokio::test]
 async fn the_search_for_what_overlaps_reads_one_day_of_an_index() {
     let scene = Scene::new(1).await;
-    let plan: Vec<(i64, i64, i64, String)> = backend::read!(&scene.stack.db, |pool| {
-        let sql = "EXPLAIN QUERY PLAN
-            SELECT sum(party_size) FROM reservations
-            WHERE status IN ('pending', 'confirmed') AND service_id = 's' AND id <> 'i'
-              AND starts_at > 1 AND starts_at <= 3 AND ends_at > 2";
-        sqlx::query_as(sql).fetch_all(pool).await.expect("a plan")
-    });
-    let expected = "SEARCH reservations USING COVERING INDEX reservations_active \
-                    (service_id=? AND starts_at>? AND starts_at<?)";
-    assert_eq!(plan.iter().map(|step| step.3.as_str()).collect::<Vec<_>>(), [expected]);
+    let sql = "
+        SELECT sum(party_size) FROM reservations
+        WHERE status IN ('pending', 'confirmed') AND service_id = 's' AND id <> 'i'
+          AND starts_at > 1 AND starts_at <= 3 AND ends_at > 2";
+    match &scene.stack.db {
+        Db::Sqlite(sqlite) => {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+            let plan: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(explain).fetch_all(&sqlite.read).await.expect("a plan");
+            let expected = "SEARCH reservations USING COVERING INDEX reservations_active \
+                            (service_id=? AND starts_at>? AND starts_at<?)";
+            assert_eq!(plan.iter().map(|step| step.3.as_str()).collect::<Vec<_>>(), [expected]);
+        }
+        Db::Postgres(pool) => {
+            let mut transaction = pool.begin().await.expect("begun");
+            // So few rows would be read one after the other.
+            let hint = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off";
+            sqlx::raw_sql(hint).execute(&mut *transaction).await.expect("set");
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN {sql}"));
+            let plan: Vec<String> =
+                sqlx::query_scalar(explain).fetch_all(&mut *transaction).await.expect("a plan");
+            assert!(
+                plan.iter().any(|step| step.contains("Index Only Scan using reservations_active")),
+                "{plan:?}"
+            );
+            assert!(plan.iter().any(|step| step.contains("starts_at > 1) AND (starts_at <= 3")), "{plan:?}");
+        }
+    }
 }
