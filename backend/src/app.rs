@@ -22,14 +22,18 @@ use crate::database::Db;
 use crate::health::{self, Stopping};
 use crate::jobs::job::Job;
 use crate::jobs::service::{Jobs, Running};
+use crate::jobs::timers::Handler;
 use crate::jobs::trim_runs::TrimRuns;
 use crate::notifications;
+use crate::notifications::outbox::Relay;
 use crate::notifications::service::Notifications;
 use crate::notifications::trim_notifications::TrimNotifications;
 use crate::prometheus;
 use crate::redis::Redis;
 use crate::reservations::purge_idempotency::PurgeIdempotency;
+use crate::reservations::purge_waitlist::PurgeWaitlist;
 use crate::reservations::service::Reservations;
+use crate::reservations::timers::{EndHold, Remind};
 use crate::server::Server;
 use crate::statistics::daily_statistics::DailyStatistics;
 use crate::vendors::service::Vendors;
@@ -50,6 +54,7 @@ pub struct App {
     reservations: Reservations,
     jobs: Running,
     knowledge: Knowledge,
+    relay: Relay,
     db: Db,
     shutdown: config::Shutdown,
 }
@@ -72,7 +77,14 @@ impl App {
         let auth = Auth::new(&config, db.clone(), redis.clone(), tokens)?;
         knowledge.follow_providers(&auth);
         let vendors = Vendors::new(db.clone(), redis.clone(), config.vendors);
-        let reservations = Reservations::new(db.clone(), redis.clone(), vendors.clone(), config.reservations);
+        let notifications = Notifications::new(redis.clone());
+        let reservations = Reservations::new(
+            db.clone(),
+            redis.clone(),
+            vendors.clone(),
+            notifications.clone(),
+            config.reservations,
+        );
 
         let chat = Chat::start(&config, db.clone(), redis.clone(), authenticator.clone())?;
 
@@ -84,7 +96,7 @@ impl App {
             .merge(auth::http::router(auth))
             .merge(chat::http::router(chat.clone()))
             .merge(vendors::http::router(vendors))
-            .merge(notifications::http::router(Notifications::new(redis.clone())))
+            .merge(notifications::http::router(notifications.clone()))
             .merge(reservations::http::router(reservations.clone()))
             .layer(Extension(authenticator))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
@@ -95,6 +107,7 @@ impl App {
         let api = Server::start(config.listen.api, api).await?;
         let management = Server::start(config.listen.management, management).await?;
         let jobs = jobs.start();
+        let relay = Relay::start(db.clone(), notifications);
         Ok(Self {
             api,
             management,
@@ -103,6 +116,7 @@ impl App {
             reservations,
             jobs,
             knowledge,
+            relay,
             db,
             shutdown: config.shutdown,
         })
@@ -127,6 +141,7 @@ impl App {
         tokio::join!(self.api.stop(grace), self.chat.stop(grace), self.jobs.stop(grace));
         // Bookings whose clients have gone; those of requests ended with them.
         self.reservations.stop(end.saturating_duration_since(Instant::now())).await;
+        self.relay.stop().await;
         self.management.stop(MANAGEMENT_GRACE).await;
         self.knowledge.stop().await;
         self.db.close().await;
@@ -139,9 +154,10 @@ pub fn jobs(config: &Config, db: &Db, redis: &Redis) -> anyhow::Result<Jobs> {
         Box::new(PurgeSessions::new(config, redis.clone())),
         Box::new(DailyStatistics::new(config)),
         Box::new(PurgeIdempotency),
+        Box::new(PurgeWaitlist),
         Box::new(TrimNotifications::new(redis.clone())),
         Box::new(TrimRuns),
     ];
-    let timers = Vec::new();
+    let timers: Vec<Box<dyn Handler>> = vec![Box::new(EndHold::new(config.reservations)), Box::new(Remind)];
     Jobs::new(&config.jobs, db.clone(), jobs, timers)
 }

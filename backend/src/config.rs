@@ -218,6 +218,10 @@ pub struct Vendors {
 pub struct Reservations {
     /// How long a place stays locked at most.
     pub lock: Duration,
+    /// How long a booking that the vendor must approve keeps its place undecided.
+    pub hold: Duration,
+    /// How long a place is kept for whoever it was offered to.
+    pub offer: Duration,
 }
 
 /// Chat.

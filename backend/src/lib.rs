@@ -20,7 +20,7 @@
 //!
 //! A feature reads `http → service → {store, …} → model`. Between features there are few arrows: anyone may ask
 //! `auth::current_user` who is calling; `admin` reads from the others' services; `reservations` asks `vendors` what can
-//! be booked, and when; `auth` tells users of thefts by `notifications`, which know `current_user` alone of it;
+//! be booked, and when, and tells its users by `notifications`; `auth` tells users of thefts by `notifications`, which know `current_user` alone of it;
 //! `demo_data` writes opening hours in the form of `vendors`.
 
 pub mod admin;

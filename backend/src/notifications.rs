@@ -5,6 +5,7 @@
 
 pub mod http;
 pub mod model;
+pub mod outbox;
 pub mod service;
 mod store;
 pub mod trim_notifications;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::notifications::model::Kind;
 use crate::notifications::service::Notifications;
 
 use super::service::AuthError;
@@ -104,7 +105,7 @@ pub(super) async fn theft(notifications: &Notifications, user_id: &str, session_
         "a refresh token came again: session ended"
     );
     let data = json!({ "event": "refresh-token-reuse", "session_id": session_id, "client": client });
-    if let Err(error) = notifications.notify(user_id, "security", data).await {
+    if let Err(error) = notifications.notify(user_id, Kind::Security.as_str(), data).await {
         tracing::warn!(target: SECURITY, %error, user = user_id, "the user isn't told of a theft");
     }
 }

@@ -78,6 +78,8 @@ struct VendorsTable {
 #[serde(deny_unknown_fields)]
 struct ReservationsTable {
     lock_ms: u64,
+    hold_minutes: u64,
+    offer_minutes: u64,
 }
 
 #[derive(Deserialize)]
@@ -149,7 +151,7 @@ impl File {
             public_url: origin(&self.public_url, &mut faults),
             tokens: tokens(self.tokens, self.mode, keys_dir, folder, &mut faults),
             vendors: Vendors { cache: Duration::from_secs(self.vendors.cache_seconds) },
-            reservations: Reservations { lock: Duration::from_millis(self.reservations.lock_ms) },
+            reservations: reservations(&self.reservations, &mut faults),
             chat: Chat {
                 send_queue_bytes: self.chat.send_queue_bytes,
                 total_queue_bytes: self.chat.total_queue_bytes,
@@ -157,12 +159,6 @@ impl File {
             },
             jobs: jobs(self.jobs, &mut faults),
         };
-        let reservations = config.reservations.lock.as_millis();
-        faults.require(
-            (100..=60_000).contains(&reservations),
-            "reservations.lock_ms",
-            "expected 100 to 60000",
-        );
         faults.require(config.vendors.cache.as_secs() > 0, "vendors.cache_seconds", "expected at least 1");
         faults.require(
             config.chat.send_queue_bytes >= 64 * 1024,
@@ -176,6 +172,23 @@ impl File {
         );
         faults.require(config.chat.max_connections > 0, "chat.max_connections", "expected at least 1");
         if faults.0.is_empty() { Ok(config) } else { Err(faults.0) }
+    }
+}
+
+fn reservations(table: &ReservationsTable, faults: &mut Faults) -> Reservations {
+    let ReservationsTable { lock_ms, hold_minutes, offer_minutes } = *table;
+    let week = 7 * 24 * 60;
+    faults.require((100..=60_000).contains(&lock_ms), "reservations.lock_ms", "expected 100 to 60000");
+    for (key, minutes) in
+        [("reservations.hold_minutes", hold_minutes), ("reservations.offer_minutes", offer_minutes)]
+    {
+        faults.require((1..=week).contains(&minutes), key, "expected 1 to 10080");
+    }
+    let minutes = |minutes: u64| Duration::from_secs(minutes.saturating_mul(60));
+    Reservations {
+        lock: Duration::from_millis(lock_ms),
+        hold: minutes(hold_minutes),
+        offer: minutes(offer_minutes),
     }
 }
 

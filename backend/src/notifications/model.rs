@@ -23,6 +23,43 @@ pub struct Notification {
     pub read: bool,
 }
 
+/// What a notification can be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Somebody booked at the user's place.
+    ReservationMade,
+    /// The vendor accepted the user's booking.
+    ReservationApproved,
+    /// The vendor declined it, or didn't decide in time.
+    ReservationRejected,
+    /// The other side took a booking back.
+    ReservationCancelled,
+    /// A booking at the user's place was moved.
+    ReservationRescheduled,
+    /// A place is kept for the user for a while.
+    WaitlistOffer,
+    /// The user's booking begins soon.
+    ReservationReminder,
+    /// Somebody may have the user's tokens.
+    Security,
+}
+
+impl Kind {
+    /// What clients call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ReservationMade => "reservation-made",
+            Self::ReservationApproved => "reservation-approved",
+            Self::ReservationRejected => "reservation-rejected",
+            Self::ReservationCancelled => "reservation-cancelled",
+            Self::ReservationRescheduled => "reservation-rescheduled",
+            Self::WaitlistOffer => "waitlist-offer",
+            Self::ReservationReminder => "reservation-reminder",
+            Self::Security => "security",
+        }
+    }
+}
+
 /// A UUIDv7, whose moment says where it stands among the user's notifications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]

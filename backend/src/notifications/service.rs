@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::redis::{Redis, RedisError};
 
 use super::model::{Inbox, NotificationId};
+use super::outbox::Bell;
 use super::store::{self, Store};
 
 /// Kind and data of one notification, as JSON: 500 of each user stay in memory.
@@ -12,7 +13,10 @@ const MAX_BYTES: usize = 1024;
 
 /// The notifications of all users. Cloning it is cheap.
 #[derive(Clone)]
-pub struct Notifications(Store);
+pub struct Notifications {
+    store: Store,
+    bell: Bell,
+}
 
 /// Why a user wasn't told.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +32,16 @@ pub enum NotifyError {
 impl Notifications {
     /// Notifications in this Redis.
     pub fn new(redis: Redis) -> Self {
-        Self(Store::new(redis))
+        Self { store: Store::new(redis), bell: Bell::default() }
+    }
+
+    /// Something was put into the outbox: it is told at once.
+    pub fn wake(&self) {
+        self.bell.ring();
+    }
+
+    pub(super) fn bell(&self) -> &Bell {
+        &self.bell
     }
 
     /// Tells a user something; the id that it got.
@@ -37,7 +50,22 @@ impl Notifications {
         if content.len() > MAX_BYTES {
             return Err(NotifyError::TooLong);
         }
-        Ok(self.0.insert(user_id, &content).await?)
+        Ok(self.store.insert(user_id, &content).await?)
+    }
+
+    /// The same, but nothing where it was told before under the same id, within the last day.
+    pub(super) async fn notify_once(
+        &self,
+        once_id: &str,
+        user_id: &str,
+        kind: &str,
+        data: Value,
+    ) -> Result<(), NotifyError> {
+        let content = store::content(kind, data);
+        if content.len() > MAX_BYTES {
+            return Err(NotifyError::TooLong);
+        }
+        Ok(self.store.insert_once(once_id, user_id, &content).await?)
     }
 
     /// At most `limit` of what a user was told, the newest first, from before `before` on.
@@ -47,11 +75,11 @@ impl Notifications {
         before: Option<NotificationId>,
         limit: u32,
     ) -> Result<Inbox, RedisError> {
-        self.0.find(user_id, before, limit).await
+        self.store.find(user_id, before, limit).await
     }
 
     /// Notes that a user has read as far as `up_to`; how many are unread then.
     pub async fn read(&self, user_id: &str, up_to: NotificationId) -> Result<u64, RedisError> {
-        self.0.mark_read(user_id, up_to).await
+        self.store.mark_read(user_id, up_to).await
     }
 }

@@ -8,7 +8,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use redis::Script;
+use redis::{Script, ScriptInvocation};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -22,6 +22,9 @@ pub(super) const MAX_PER_USER: u32 = 500;
 
 /// How long one is kept.
 pub(super) const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// A backend that ended after it had brought one is replaced sooner.
+const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 
 /// One script of the job stops looking at further users when it has removed so many: Redis serves nobody else
 /// meanwhile.
@@ -41,8 +44,7 @@ local oldest = now - ARGV[1]
 /// Answers the id.
 ///
 /// Each is later than the user's newest and than what has been read, so that a clock that goes back hides nothing.
-static INSERT: LazyLock<Script> = LazyLock::new(|| {
-    of(r"
+const INSERT_BODY: &str = r"
 local newest = tonumber(redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] or 0)
 local at = math.max(now, newest + 1, (redis.call('GET', KEYS[2]) or 0) + 1)
 local id = string.format('%08x-%04x', math.floor(at / 65536), at % 65536) .. ARGV[3]
@@ -50,7 +52,15 @@ redis.call('ZADD', KEYS[1], at, id .. ' ' .. ARGV[4])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. oldest)
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[5])
 redis.call('ZADD', KEYS[3], redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2], ARGV[2])
-return id")
+return id";
+
+static INSERT: LazyLock<Script> = LazyLock::new(|| of(INSERT_BODY));
+
+/// The same, with the key of what was brought before and, last, how long that is remembered. Answers nothing where it was.
+static INSERT_ONCE: LazyLock<Script> = LazyLock::new(|| {
+    of(&format!(
+        "if not redis.call('SET', KEYS[4], 1, 'NX', 'PX', ARGV[6]) then return '' end\n{INSERT_BODY}"
+    ))
 });
 
 /// Keys: the user's, the marker. Arguments: how long they are kept, where to begin, how many. Answers the marker, how
@@ -120,17 +130,19 @@ impl Store {
     /// Writes one behind all others of the user; `content` is what [`content`] made.
     pub(super) async fn insert(&self, user_id: &str, content: &str) -> Result<String, RedisError> {
         let id = Uuid::now_v7().to_string();
-        let mut script = INSERT.prepare_invoke();
-        script
-            .key(keys::notifications(user_id))
-            .key(keys::notifications_read(user_id))
-            .key(keys::NOTIFICATIONS_BY_OLDEST)
-            .arg(millis(KEPT))
-            .arg(user_id)
-            .arg(&id[MOMENT_CHARACTERS..])
-            .arg(content)
-            .arg(MAX_PER_USER);
-        self.0.run(&script).await
+        self.0.run(&insertion(&INSERT, user_id, &id, content)).await
+    }
+
+    /// The same, unless it was done before under this id.
+    pub(super) async fn insert_once(
+        &self,
+        once_id: &str,
+        user_id: &str,
+        content: &str,
+    ) -> Result<(), RedisError> {
+        let mut script = insertion(&INSERT_ONCE, user_id, once_id, content);
+        script.key(keys::brought_notification(once_id)).arg(millis(REMEMBERED));
+        self.0.run::<String>(&script).await.map(drop)
     }
 
     /// At most `limit`, the newest first, from before `before` on.
@@ -181,6 +193,20 @@ impl Store {
             .arg(MAX_REMOVED);
         self.0.run(&script).await
     }
+}
+
+fn insertion<'a>(script: &'a Script, user_id: &str, id: &str, content: &str) -> ScriptInvocation<'a> {
+    let mut script = script.prepare_invoke();
+    script
+        .key(keys::notifications(user_id))
+        .key(keys::notifications_read(user_id))
+        .key(keys::NOTIFICATIONS_BY_OLDEST)
+        .arg(millis(KEPT))
+        .arg(user_id)
+        .arg(&id[MOMENT_CHARACTERS..])
+        .arg(content)
+        .arg(MAX_PER_USER);
+    script
 }
 
 /// What is stored of a notification besides its id.

@@ -31,6 +31,11 @@ pub fn notifications_read(user_id: &str) -> String {
 /// All users who have notifications, scored by the moment of their oldest.
 pub const NOTIFICATIONS_BY_OLDEST: &str = "notifications:by-oldest";
 
+/// A notification of the outbox that was brought.
+pub fn brought_notification(id: &str) -> String {
+    format!("used:notification:{id}")
+}
+
 /// An id_token that was used, by its hash.
 pub fn used_id_token(sha256_hex: &str) -> String {
     format!("used:id-token:{sha256_hex}")

@@ -1,13 +1,10 @@
 //! Routes of reservations, and of what is left to reserve.
 
-use std::time::Duration;
-
-use access_token::Role;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get, post};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -20,22 +17,33 @@ use crate::extract::{Json, Path, Query};
 use crate::pagination::{self, Page};
 use crate::problem::Problem;
 use crate::reservations::idempotency::IdempotencyKey;
-use crate::reservations::model::{AvailableSlot, Reservation};
-use crate::reservations::service::{self, MAX_NOTE_CHARS, Reservations, ReserveError};
+use crate::reservations::lifecycle::Action;
+use crate::reservations::model::{AvailableSlot, Reservation, ServiceAvailability};
+use crate::reservations::service::{self, Caller, Reservations};
 use crate::reservations::store::Position;
+
+mod calendar;
+mod errors;
+mod vendor;
+mod waitlist;
 
 const DEFAULT_DAYS: i64 = 7;
 const MAX_DAYS: i64 = 31;
 
-/// After this long whoever holds a place's lock has usually got the place, or left it.
-const BUSY_RETRY: Duration = Duration::from_secs(1);
+/// Of all services of a vendor at once.
+const MAX_DAYS_OF_ALL: i64 = 7;
 
 /// The routes.
 pub fn router(reservations: Reservations) -> Router {
     Router::new()
         .route("/api/reservations", get(list).post(reserve))
         .route("/api/reservations/{id}", get(show))
+        .route("/api/reservations/{id}/reschedule", post(reschedule))
+        .route("/api/reservations/{id}/cancel", change_by(Action::Cancel))
         .route("/api/vendors/{id}/availability", get(availability))
+        .merge(vendor::router())
+        .merge(waitlist::router())
+        .merge(calendar::router())
         .with_state(reservations)
 }
 
@@ -96,8 +104,35 @@ async fn show(
     user: CurrentUser,
     Path(id): Path<Uuid>,
 ) -> Result<Json<Reservation>, Problem> {
-    let found = reservations.find(id, &user.id, user.role >= Role::Admin).await?;
+    let found = reservations.find(id, &user.into()).await?;
     found.map(Json).ok_or_else(|| Problem::not_found("There is no such reservation."))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RescheduleBody {
+    starts_at: Timestamp,
+}
+
+async fn reschedule(
+    State(reservations): State<Reservations>,
+    user: CurrentUser,
+    Path(id): Path<Uuid>,
+    Json(body): Json<RescheduleBody>,
+) -> Result<Json<Reservation>, Problem> {
+    Ok(Json(reservations.reschedule(id, &user.into(), body.starts_at).await?))
+}
+
+/// A POST without a body that does this to a booking.
+fn change_by(action: Action) -> MethodRouter<Reservations> {
+    post(
+        async move |State(reservations): State<Reservations>,
+                    user: CurrentUser,
+                    Path(id): Path<Uuid>|
+                    -> Result<Json<Reservation>, Problem> {
+            Ok(Json(reservations.change(id, &Caller::from(user), action).await?))
+        },
+    )
 }
 
 #[derive(Deserialize)]
@@ -114,7 +149,12 @@ async fn list(
     let limit = pagination::limit(query.limit)?;
     let after = pagination::after(query.cursor.as_deref(), position)?;
     let items = reservations.list(&user.id, after.as_ref(), limit + 1).await?;
-    Ok(Json(Page::of(items, limit, |last| format!("{}.{}", last.starts_at.0, last.id))))
+    Ok(Json(Page::of(items, limit, key)))
+}
+
+/// What a list of bookings goes on after.
+fn key(last: &Reservation) -> String {
+    format!("{}.{}", last.starts_at.0, last.id)
 }
 
 /// What a cursor of the list holds.
@@ -125,14 +165,17 @@ fn position(key: &str) -> Option<Position> {
 
 #[derive(Deserialize)]
 struct AvailabilityQuery {
-    service_id: Uuid,
+    service_id: Option<Uuid>,
     from: Option<Date>,
     days: Option<i64>,
 }
 
+/// Of one service, as it was asked for, or of all.
 #[derive(Serialize)]
-struct Availability {
-    slots: Vec<AvailableSlot>,
+#[serde(untagged)]
+enum Availability {
+    One { slots: Vec<AvailableSlot> },
+    All { services: Vec<ServiceAvailability> },
 }
 
 async fn availability(
@@ -141,41 +184,14 @@ async fn availability(
     Query(query): Query<AvailabilityQuery>,
 ) -> Result<Json<Availability>, Problem> {
     let days = query.days.unwrap_or(DEFAULT_DAYS);
-    if !(1..=MAX_DAYS).contains(&days) {
-        return Err(Problem::unprocessable("invalid-days", format!("`days` goes from 1 to {MAX_DAYS}.")));
+    let max_days = if query.service_id.is_some() { MAX_DAYS } else { MAX_DAYS_OF_ALL };
+    if !(1..=max_days).contains(&days) {
+        return Err(Problem::unprocessable("invalid-days", format!("`days` goes from 1 to {max_days}.")));
     }
-    let slots = reservations.availability(vendor_id, query.service_id, query.from, days).await?;
-    let slots = slots.ok_or_else(|| Problem::not_found("This vendor has no such service."))?;
-    Ok(Json(Availability { slots }))
-}
-
-impl From<ReserveError> for Problem {
-    fn from(error: ReserveError) -> Self {
-        match error {
-            ReserveError::NoSuchService => Self::not_found("There is no such service."),
-            ReserveError::PartySize { capacity } => {
-                Self::unprocessable("invalid-party-size", format!("`party_size` goes from 1 to {capacity}."))
-            }
-            ReserveError::NoteTooLong => Self::unprocessable(
-                "note-too-long",
-                format!("`note` has {MAX_NOTE_CHARS} characters at most."),
-            ),
-            ReserveError::InThePast => Self::unprocessable("in-the-past", "`starts_at` has passed."),
-            ReserveError::NoSuchSlot => Self::unprocessable(
-                "no-such-slot",
-                "No slot begins then: it lies outside the opening hours, or not on a step.",
-            ),
-            ReserveError::KeyReused => Self::unprocessable(
-                "idempotency-key-reused",
-                "This `Idempotency-Key` was used for another request.",
-            ),
-            ReserveError::SlotTaken => Self::conflict("slot-taken", "Not enough places are left."),
-            ReserveError::SlotBusy => {
-                Self::conflict("slot-busy", "Somebody is booking this place right now; it may become free.")
-                    .with_retry_after(BUSY_RETRY)
-            }
-            ReserveError::Database(error) => error.into(),
-            cause @ ReserveError::Aborted(_) => Self::internal(&cause),
-        }
-    }
+    let found = reservations.availability(vendor_id, query.service_id, query.from, days).await?;
+    let mut services = found.ok_or_else(|| Problem::not_found("This vendor has no such service."))?;
+    Ok(Json(match query.service_id {
+        Some(_) => Availability::One { slots: services.pop().map(|one| one.slots).unwrap_or_default() },
+        None => Availability::All { services },
+    }))
 }

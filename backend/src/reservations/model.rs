@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::clock::EpochMillis;
 
 /// A booking.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
 pub struct Reservation {
     /// Its id.
     pub id: String,
@@ -26,6 +26,9 @@ pub struct Reservation {
     pub note: Option<String>,
     /// What has become of it.
     pub status: Status,
+    /// Until when a pending one keeps its place while the vendor hasn't decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_until: Option<EpochMillis>,
     /// When it was made.
     pub created_at: EpochMillis,
 }
@@ -37,13 +40,23 @@ impl Reservation {
     }
 }
 
-/// What has become of a booking.
+/// What has become of a booking. Those that are pending or confirmed take their places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
 #[serde(rename_all = "kebab-case")]
 #[sqlx(type_name = "text", rename_all = "kebab-case")]
 pub enum Status {
+    /// The place is kept until the vendor decides.
+    Pending,
     /// The place is taken.
     Confirmed,
+    /// The user, or the vendor, took it back.
+    Cancelled,
+    /// The vendor declined, or didn't decide in time.
+    Rejected,
+    /// The user came.
+    Completed,
+    /// The user didn't come.
+    NoShow,
 }
 
 /// A slot that can be chosen.
@@ -55,4 +68,38 @@ pub struct AvailableSlot {
     pub ends_at: EpochMillis,
     /// How many places are left; 0 when it is full.
     pub remaining: i64,
+}
+
+/// The slots of one service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ServiceAvailability {
+    /// The service.
+    pub service_id: String,
+    /// In order, full ones too.
+    pub slots: Vec<AvailableSlot>,
+}
+
+/// Somebody who waits for a place of a slot that is full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct WaitlistEntry {
+    /// Its id.
+    pub id: String,
+    /// What is waited for.
+    pub service_id: String,
+    /// Where.
+    pub vendor_id: String,
+    /// Who waits.
+    #[serde(skip)]
+    pub user_id: String,
+    /// The slot's first instant.
+    pub starts_at: EpochMillis,
+    /// The first instant after it.
+    pub ends_at: EpochMillis,
+    /// How many places are waited for.
+    pub party_size: i64,
+    /// Until when a place is kept for them, once it was offered; booked by then, it is theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offered_until: Option<EpochMillis>,
+    /// Since when.
+    pub created_at: EpochMillis,
 }

@@ -35,9 +35,11 @@ macro_rules! add_to {
 pub(super) const SOURCES: [Source; 4] = [
     Source {
         step: "reservations",
-        find_end: "SELECT created_at FROM reservations WHERE created_at > $1 AND created_at <= $2
+        find_end: "SELECT created_at FROM reservations
+            WHERE created_at > $1 AND created_at <= $2 AND waitlist_id IS NULL
             ORDER BY created_at LIMIT 1 OFFSET $3",
-        count: "SELECT vendor_id, count(*) FROM reservations WHERE created_at > $1 AND created_at <= $2
+        count: "SELECT vendor_id, count(*) FROM reservations
+            WHERE created_at > $1 AND created_at <= $2 AND waitlist_id IS NULL
             GROUP BY vendor_id",
         add: add_to!("reservations"),
     },

@@ -53,6 +53,31 @@ pub struct Service {
     pub price: i64,
     /// How many places there are at a time.
     pub capacity: i64,
+    /// Kept free before and after each booking.
+    pub buffer_minutes: i64,
+    /// A booking is made this long before it begins, at the latest.
+    pub lead_minutes: i64,
+    /// Local days from today to the last one that can be booked.
+    pub max_days_ahead: i64,
+    /// A booking is cancelled or moved this long before it begins, at the latest.
+    pub cancel_minutes: i64,
+    /// Who decides about a booking.
+    pub approval: Approval,
+    /// What it needs for itself: services that need the same exclude each other.
+    pub resource_id: Option<String>,
+    /// Whether it is offered.
+    pub is_active: bool,
+}
+
+/// Who decides about a booking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, sqlx::Type)]
+#[serde(rename_all = "kebab-case")]
+#[sqlx(type_name = "text", rename_all = "kebab-case")]
+pub enum Approval {
+    /// Whoever comes first has it.
+    Instant,
+    /// The vendor.
+    Manual,
 }
 
 impl Service {

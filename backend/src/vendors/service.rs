@@ -50,6 +50,25 @@ impl Vendors {
         Ok(Some(BookableService { vendor_id: found.vendor_id, time_zone, hours, service: found.service }))
     }
 
+    /// All services of a vendor, in the same form, for showing what can be booked. `None` if there is no such vendor.
+    pub async fn find_bookable_of(&self, vendor_id: &str) -> sqlx::Result<Option<Vec<BookableService>>> {
+        let Some(vendor) = self.find(vendor_id).await? else { return Ok(None) };
+        let time_zone =
+            TimeZone::get(&vendor.summary.time_zone).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        Ok(Some(
+            vendor
+                .services
+                .into_iter()
+                .map(|service| BookableService {
+                    vendor_id: vendor_id.to_owned(),
+                    time_zone: time_zone.clone(),
+                    hours: vendor.hours.clone(),
+                    service,
+                })
+                .collect(),
+        ))
+    }
+
     async fn find(&self, vendor_id: &str) -> sqlx::Result<Option<Vendor>> {
         let Some(summary) = store::find(&self.db, vendor_id).await? else { return Ok(None) };
         let services = store::services_of(&self.db, vendor_id).await?;

@@ -47,7 +47,9 @@ pub(crate) async fn find(db: &Db, id: &str) -> sqlx::Result<Option<VendorSummary
 /// What the vendor offers, in the order in which it was added.
 pub(crate) async fn services_of(db: &Db, vendor_id: &str) -> sqlx::Result<Vec<Service>> {
     const SQL: &str = "
-        SELECT id, name, duration_minutes, step_minutes, price, capacity FROM services
+        SELECT id, name, duration_minutes, step_minutes, price, capacity, buffer_minutes, lead_minutes, max_days_ahead,
+               cancel_minutes, approval, resource_id, is_active
+        FROM services
         WHERE vendor_id = $1 ORDER BY id";
     read!(db, |pool| sqlx::query_as(SQL).bind(vendor_id).fetch_all(pool).await)
 }
@@ -65,7 +67,8 @@ pub(crate) struct ServiceOfVendor {
 pub(crate) async fn find_service(db: &Db, service_id: &str) -> sqlx::Result<Option<ServiceOfVendor>> {
     const SQL: &str = "
         SELECT v.id AS vendor_id, v.time_zone,
-               s.id, s.name, s.duration_minutes, s.step_minutes, s.price, s.capacity
+               s.id, s.name, s.duration_minutes, s.step_minutes, s.price, s.capacity, s.buffer_minutes, s.lead_minutes,
+               s.max_days_ahead, s.cancel_minutes, s.approval, s.resource_id, s.is_active
         FROM services s JOIN vendors v ON v.id = s.vendor_id
         WHERE s.id = $1";
     read!(db, |pool| sqlx::query_as(SQL).bind(service_id).fetch_optional(pool).await)

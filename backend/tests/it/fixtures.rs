@@ -60,6 +60,47 @@ impl Stack {
         id
     }
 
+    /// Runs a statement with these texts as its parameters.
+    pub async fn execute(&self, sql: &str, texts: &[&str]) {
+        let sql = || sqlx::AssertSqlSafe(sql.to_owned());
+        write!(&self.db, |pool| {
+            let query = texts.iter().fold(sqlx::query(sql()), |query, text| query.bind(*text));
+            query.execute(pool).await.map(drop)
+        })
+        .expect("executed");
+    }
+
+    /// Changes columns of a service, in the words of an UPDATE.
+    pub async fn set_service(&self, service: &str, columns: &str) {
+        self.execute(&format!("UPDATE services SET {columns} WHERE id = $1"), &[service]).await;
+    }
+
+    /// Services of an hour, every hour, with these places, which all need one resource; their ids.
+    pub async fn services_of_one_resource(&self, vendor: &TestVendor, capacities: &[i64]) -> Vec<String> {
+        let resource = Uuid::now_v7().to_string();
+        let sql = "INSERT INTO resources (id, vendor_id, name) VALUES ($1, $2, 'chair')";
+        write!(&self.db, |pool| {
+            sqlx::query(sql).bind(&resource).bind(&vendor.id).execute(pool).await.expect("inserted");
+        });
+        let mut services = Vec::new();
+        for capacity in capacities {
+            let service = self.service(vendor, *capacity).await;
+            self.set_service(&service, &format!("resource_id = '{resource}'")).await;
+            services.push(service);
+        }
+        services
+    }
+
+    /// Lets a hold of this booking, or of an offer on the waitlist, run out at once.
+    pub async fn let_hold_run_out(&self, id: &str) {
+        let holds = "UPDATE reservations SET hold_until = 1 WHERE id = $1 OR waitlist_id = $1";
+        let timers = "UPDATE timers SET due_at = 1 WHERE kind = 'reservation-hold' AND subject IN (
+            SELECT id FROM reservations WHERE id = $1 OR waitlist_id = $1)";
+        for sql in [holds, timers] {
+            self.execute(sql, &[id]).await;
+        }
+    }
+
     /// Waits until this backend talks to Redis: its first connection may take longer than a lock or the cache is
     /// waited for.
     pub async fn redis_is_used_by(&self, backend: usize) {

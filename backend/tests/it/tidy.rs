@@ -33,9 +33,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("server", &[]),
     ("health", &[]),
     ("demo_data", &["vendors::hours"]),
-    ("auth", &["notifications::service"]),
+    ("auth", &["notifications::model", "notifications::service"]),
     ("vendors", &["auth::current_user"]),
-    ("reservations", &["auth::current_user", "vendors::hours", "vendors::model", "vendors::service"]),
+    (
+        "reservations",
+        &[
+            "auth::current_user",
+            "notifications::model",
+            "notifications::outbox",
+            "notifications::service",
+            "vendors::hours",
+            "vendors::model",
+            "vendors::service",
+        ],
+    ),
     ("chat", &["auth::current_user"]),
 ];
 

@@ -33,7 +33,8 @@ async fn a_vendors_page_has_its_services_and_hours() {
             "id": vendor.id, "name": "머리숲", "category": "미용실", "summary": "summary", "address": "address",
             "time_zone": "UTC", "created_at": "1970-01-01T00:00:00Z",
             "services": [{"id": service_id, "name": "service", "duration_minutes": 60, "step_minutes": 60,
-                "price": 10000, "capacity": 3}],
+                "price": 10000, "capacity": 3, "buffer_minutes": 0, "lead_minutes": 0, "max_days_ahead": 365,
+                "cancel_minutes": 0, "approval": "instant", "resource_id": null, "is_active": true}],
             "hours": {
                 "monday": [{"from": "00:00", "to": "00:00"}], "tuesday": [{"from": "00:00", "to": "00:00"}],
                 "wednesday": [{"from": "00:00", "to": "00:00"}], "thursday": [{"from": "00:00", "to": "00:00"}],

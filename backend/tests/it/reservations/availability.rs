@@ -65,7 +65,7 @@ async fn questions_without_sense_are_refused() {
         (&vendor.id, format!("service_id={service}&from=2026-02-30"), 400, "invalid-query"),
         (&vendor.id, format!("service_id={service}&from=soon"), 400, "invalid-query"),
         (&vendor.id, "service_id=nonsense".to_owned(), 400, "invalid-query"),
-        (&vendor.id, "days=7".to_owned(), 400, "invalid-query"),
+        (&vendor.id, "days=8".to_owned(), 422, "invalid-days"),
         (&vendor.id, format!("service_id={unknown}"), 404, "not-found"),
         (&other.id, format!("service_id={service}"), 404, "not-found"),
         (unknown, format!("service_id={service}"), 404, "not-found"),

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use access_token::Role;
 use backend::config::Config;
+use backend::notifications::service::Notifications;
 use backend::redis::Redis;
 use backend::reservations::lock::{Acquisition, Held, SlotLocks};
 use backend::reservations::service::{Request, Reservations};
@@ -140,7 +141,9 @@ async fn a_booking_whose_client_has_gone_is_finished_and_its_lock_released() {
     let redis = Redis::new(&config.redis).expect("a valid address");
     redis.ping().await.expect("connected");
     let vendors = Vendors::new(stack.db.clone(), redis.clone(), config.vendors);
-    let reservations = Reservations::new(stack.db.clone(), redis, vendors, config.reservations);
+    let notifications = Notifications::new(redis.clone());
+    let reservations =
+        Reservations::new(stack.db.clone(), redis, vendors, notifications, config.reservations);
 
     let writing = stack.keep_bookings_out().await;
     let request = Request {
