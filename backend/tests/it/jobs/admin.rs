@@ -29,7 +29,14 @@ async fn a_run_that_an_admin_asks_for_is_done_and_shown() {
     let names: Vec<_> = jobs["items"].as_array().expect("a list").iter().map(|job| &job["name"]).collect();
     assert_eq!(
         names,
-        ["purge-sessions", "daily-statistics", "purge-idempotency", "purge-waitlist", "trim-notifications", "trim-runs"]
+        [
+            "purge-sessions",
+            "daily-statistics",
+            "purge-idempotency",
+            "purge-waitlist",
+            "trim-notifications",
+            "trim-runs"
+        ]
     );
     assert_eq!(jobs["items"][1]["schedule"], "15 0 * * * Asia/Seoul");
 
