@@ -48,15 +48,21 @@ pub(crate) struct Ask {
     pub(crate) token: Option<String>,
     /// With it, it is a POST.
     pub(crate) body: Option<Value>,
+    /// Asked again with the same one, it is done once.
+    pub(crate) idempotency_key: Option<String>,
 }
 
 impl Ask {
     pub(crate) fn get(path: &str) -> Self {
-        Self { path: path.into(), token: None, body: None }
+        Self { path: path.into(), token: None, body: None, idempotency_key: None }
     }
 
     pub(crate) fn post(path: &str, body: Value) -> Self {
-        Self { path: path.into(), token: None, body: Some(body) }
+        Self { path: path.into(), token: None, body: Some(body), idempotency_key: None }
+    }
+
+    pub(crate) fn once(self, key: &str) -> Self {
+        Self { idempotency_key: Some(key.into()), ..self }
     }
 
     pub(crate) fn of(self, token: &str) -> Self {
@@ -97,6 +103,9 @@ impl Connection {
             .header(header::CONTENT_TYPE, "application/json");
         if let Some(token) = &ask.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if let Some(key) = &ask.idempotency_key {
+            request = request.header("idempotency-key", key);
         }
         let body = ask.body.as_ref().map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
         let request = request.body(Full::new(body))?;

@@ -1,7 +1,7 @@
 //! Measurements against a stack that runs already, `perf floods`, `perf handshakes` and `perf purge`, of gateways that it starts itself,
-//! `perf race`, `perf disruptions`, `perf soak` and `perf sockets`, and within this process, `perf policy`.
+//! `perf race`, `perf disruptions`, `perf history`, `perf soak` and `perf sockets`, and within this process, `perf policy`.
 //!
-//! `main → {disruptions, floods, handshakes, policy, purge, race, sign_in} → {api, h2, http1, connection → target, child → process, stack, token, open_files,
+//! `main → {disruptions, floods, handshakes, history, policy, purge, race, sign_in} → {api, h2, http1, connection → target, child → process, stack, token, open_files,
 //! statistics, table, terminal, timer}`
 
 mod api;
@@ -11,6 +11,7 @@ mod disruptions;
 mod floods;
 mod h2;
 mod handshakes;
+mod history;
 mod http1;
 mod open_files;
 mod policy;
@@ -50,6 +51,8 @@ enum Command {
     Floods(floods::Arguments),
     /// TLS 1.3 handshakes a second and their CPU, full and resumed, of several servers in turns.
     Handshakes(handshakes::Arguments),
+    /// Bookings under every misfortune, and whether what came of them could have come about.
+    History(history::Arguments),
     /// What the parts of a decision cost, in this process, in turns.
     Policy(policy::Arguments),
     /// What requests notice while a million expired sessions are purged.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::DisruptionUpstream(arguments) => disruptions::serve_upstream(&arguments),
         Command::Floods(arguments) => floods::run(&arguments),
         Command::Handshakes(arguments) => handshakes::run(&arguments),
+        Command::History(arguments) => history::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Purge(arguments) => purge::run(&arguments),
         Command::Race(arguments) => race::run(&arguments),

@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(orders[3], ['c', 'b', 'a']);
         let different: std::collections::BTreeSet<_> = orders.iter().collect();
         assert_eq!(different.len(), 6);
-        assert_eq!(turn(Vec::<char>::new(), 3), []);
+        assert_eq!(turn(Vec::<char>::new(), 3), Vec::<char>::new());
     }
 
     #[test]

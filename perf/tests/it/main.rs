@@ -1,0 +1,3 @@
+//! The measuring programs themselves, run as their users run them.
+
+mod history;
