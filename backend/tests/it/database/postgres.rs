@@ -1,6 +1,5 @@
 //! A PostgreSQL server that goes and comes back, and the ways to get in.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -93,8 +92,6 @@ fn certificates(folder: &Path) -> [PathBuf; 3] {
 /// A server that speaks TLS on a port of its own, started, and the CA that vouches for it.
 fn server_with_tls(folder: &Path) -> (Cluster, u16, PathBuf) {
     use std::os::unix::fs::PermissionsExt as _;
-    let port =
-        TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
     let cluster = cluster();
     let [ca, certificate, key] = certificates(folder);
     let hand_over = |from: &Path, mode: u32| {
@@ -105,12 +102,10 @@ fn server_with_tls(folder: &Path) -> (Cluster, u16, PathBuf) {
         to.to_str().expect("text").to_owned()
     };
     let (certificate, key) = (hand_over(&certificate, 0o644), hand_over(&key, 0o600));
-    let mut cluster = cluster
-        .with_port(port)
-        .with("ssl", "on")
-        .with("ssl_cert_file", &certificate)
-        .with("ssl_key_file", &key);
+    let mut cluster =
+        cluster.with_tcp().with("ssl", "on").with("ssl_cert_file", &certificate).with("ssl_key_file", &key);
     cluster.start().expect("started");
+    let port = cluster.port();
     (cluster, port, ca)
 }
 
