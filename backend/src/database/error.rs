@@ -1,5 +1,7 @@
 //! What the errors of either driver mean.
 
+use super::seal;
+
 /// SQLite's result codes that say that another writer was in the way: SQLITE_BUSY, _RECOVERY, _SNAPSHOT.
 const BUSY_CODES: [&str; 3] = ["5", "261", "517"];
 
@@ -22,7 +24,10 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
         // A certificate that is refused stays refused.
         sqlx::Error::Io(error) => error.kind() != std::io::ErrorKind::InvalidData,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_passing(&code)),
+        // A sealed database is on its way to where it will be written again.
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|code| is_passing(&code)) || seal::is_said_by(&**error)
+        }
         _ => false,
     }
 }
