@@ -281,10 +281,17 @@ impl Database {
         self.url.starts_with(database::SQLITE)
     }
 
-    /// Another database with the settings of this one. Its URL may hold a password; relative paths start at `folder`.
-    pub fn elsewhere(&self, url: &str, folder: &Path) -> Result<Self, String> {
+    /// The database at this URL, for a tool. There may be a password in it; relative paths start at `folder`.
+    pub fn by_url(url: &str, folder: &Path) -> Result<Self, String> {
         let (url, password) = database::parse_url(url, folder)?;
-        Ok(Self { url, password, ..self.clone() })
+        Ok(Self {
+            url,
+            password,
+            synchronous: Synchronous::Full,
+            readers: 1,
+            writers: 1,
+            page_cache_kib: 2048,
+        })
     }
 
     /// The database at this URL, with the settings of tests.

@@ -15,8 +15,12 @@ use sqlx::PgPool;
 
 use crate::config;
 
+mod backup;
+pub mod command;
+mod copy;
 mod error;
 mod postgres;
+mod seal;
 mod sqlite;
 mod transaction;
 

@@ -1,4 +1,4 @@
-//! The service's command line: `run`, `healthcheck`, `keys init`, `jobs`, `demo-data`.
+//! The service's command line: `run`, `healthcheck`, `keys init`, `jobs`, `database`, `demo-data`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use backend::app::{self, App};
 use backend::auth::keys;
 use backend::config::{self, Config};
-use backend::database::Db;
+use backend::database::{self, Db};
 use backend::jobs::command;
 use backend::redis::Redis;
 use backend::{demo_data, health, telemetry};
@@ -47,6 +47,11 @@ enum Command {
         config: PathBuf,
         #[command(subcommand)]
         command: command::Command,
+    },
+    /// Copies the database, or backs it up.
+    Database {
+        #[command(subcommand)]
+        command: database::command::Command,
     },
     /// Loads vendors to look at, if there are none yet.
     DemoData {
@@ -100,6 +105,10 @@ async fn obey(command: Command) -> anyhow::Result<()> {
             let tokens = Config::load(&config)?.tokens;
             let (kid, signs_at) = keys::rotate(&tokens.keys_dir, tokens.key_schedule())?;
             say(&format!("made signing key {kid}; it signs from {signs_at} on"));
+            Ok(())
+        }
+        Command::Database { command } => {
+            say(&database::command::obey(&command).await?);
             Ok(())
         }
         Command::Jobs { config, command } => jobs(&Config::load(&config)?, &command).await,

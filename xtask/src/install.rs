@@ -1,6 +1,7 @@
 //! Installs the programs that the build and the stack need, where the system's package manager is apt.
 
 use std::env;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -23,6 +24,10 @@ const NGINX: (&str, &str) = ("nginx", "nginx");
 /// What the tests run beside it: a CA for ACME, the gateway that the policy is printed for.
 const TESTED_WITH: [(&str, &str); 2] = [("pebble", "pebble"), NGINX];
 
+/// The server beside SQLite. Its programs are in no folder of anybody's PATH.
+const POSTGRESQL: &str = "postgresql";
+const POSTGRESQL_PROGRAMS: &str = "/usr/lib/postgresql";
+
 /// Installs what of that is missing.
 pub(crate) fn missing_programs() -> anyhow::Result<()> {
     missing(&NEEDED)
@@ -35,7 +40,18 @@ pub(crate) fn missing_programs_with_nginx() -> anyhow::Result<()> {
 
 /// Installs what the tests need and don't have.
 pub(crate) fn missing_test_programs() -> anyhow::Result<()> {
-    missing(&[NEEDED.as_slice(), &TESTED_WITH].concat())
+    missing(&[NEEDED.as_slice(), &TESTED_WITH].concat())?;
+    missing_postgresql()
+}
+
+/// Installs PostgreSQL where no version of it is there.
+pub(crate) fn missing_postgresql() -> anyhow::Result<()> {
+    let has_server = |version: fs::DirEntry| version.path().join("bin/postgres").is_file();
+    let mut versions = fs::read_dir(POSTGRESQL_PROGRAMS).into_iter().flatten().filter_map(Result::ok);
+    if versions.any(has_server) || is_installed("postgres") {
+        return Ok(());
+    }
+    packages(&[POSTGRESQL])
 }
 
 /// Installs what is missing of these: programs, and the packages that hold them.

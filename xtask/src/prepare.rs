@@ -33,6 +33,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let redis_password = secrets::ensure(&folder("backend")?)?;
     state_dir::write_private(&folder("redis")?.join("users.acl"), users_acl(&redis_password).as_bytes())?;
     ensure_postgres_password(&folder("postgres")?)?;
+    let password = fs::read(dir.path().join("postgres/postgres-password"))
+        .context("cannot read PostgreSQL's password")?;
+    state_dir::write_private(&folder("backend")?.join("database-password"), &password)?;
     terminal::say(&format!("prepared {}", dir.path().display()));
     Ok(())
 }
@@ -46,7 +49,8 @@ fn users_acl(password: &str) -> String {
     )
 }
 
-/// PostgreSQL's image runs as a user of its own, which must read its password: no other container is given this folder.
+/// PostgreSQL's image runs as a user of its own, which must read its password: no other container is given this folder,
+/// and the backends have a copy.
 fn ensure_postgres_password(folder: &Path) -> anyhow::Result<()> {
     let path = folder.join("postgres-password");
     if !path.exists() {
@@ -96,6 +100,12 @@ mod tests {
         let password = read(&folder, "backend/redis-password");
         assert!(read(&folder, "redis/users.acl").contains(&format!("user default on >{password} ")));
         assert!(!folder.path().join("certificates").exists());
+    }
+
+    #[test]
+    fn postgresql_wants_the_password_that_the_backends_are_given() {
+        let folder = prepared(true);
+        assert_eq!(read(&folder, "backend/database-password"), read(&folder, "postgres/postgres-password"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the errors of either driver mean.
 
+use super::seal;
+
 /// SQLite's result codes that say that another writer was in the way: SQLITE_BUSY, _RECOVERY, _SNAPSHOT.
 const BUSY_CODES: [&str; 3] = ["5", "261", "517"];
 
@@ -19,8 +21,13 @@ const UNSTORABLE_TEXT: &str = "22021";
 /// process is about to stop.
 pub fn is_transient(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_passing(&code)),
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+        // A certificate that is refused stays refused.
+        sqlx::Error::Io(error) => error.kind() != std::io::ErrorKind::InvalidData,
+        // A sealed database is on its way to where it will be written again.
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|code| is_passing(&code)) || seal::is_said_by(&**error)
+        }
         _ => false,
     }
 }

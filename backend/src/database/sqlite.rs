@@ -3,15 +3,21 @@
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::str::FromStr as _;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 
 use crate::config;
 
-use super::{ACQUIRE_TIMEOUT, BUSY_TIMEOUT};
+use super::{ACQUIRE_TIMEOUT, BUSY_TIMEOUT, is_transient, seal};
+
+/// How long a tool waits for the write lock: backends take it again and again.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// SQLite's two pools: many readers, few writers, since it lets one write at a time.
 #[derive(Clone, Debug)]
@@ -42,6 +48,7 @@ pub(super) async fn open(config: &config::Database) -> anyhow::Result<Sqlite> {
         .connect_with(options.clone())
         .await
         .with_context(|| format!("opening {}", file.display()))?;
+    seal::ensure_unset(&mut *write.acquire().await?).await?;
     sqlx::migrate!("migrations/sqlite").run(&write).await.context("bringing the schema up to date")?;
     drop(lock);
 
@@ -63,6 +70,25 @@ pub(super) fn options(config: &config::Database) -> anyhow::Result<SqliteConnect
         .pragma("cache_size", format!("-{}", config.page_cache_kib))
         .busy_timeout(BUSY_TIMEOUT);
     Ok(options)
+}
+
+/// A connection to a database that is there, as it is.
+pub(super) async fn connect_to_existing(config: &config::Database) -> anyhow::Result<SqliteConnection> {
+    anyhow::ensure!(config.is_sqlite(), "it is not SQLite");
+    let options = options(config)?;
+    let file = options.get_filename().to_owned();
+    options.connect().await.with_context(|| format!("opening {}", file.display()))
+}
+
+/// Takes the write lock, however many others want it too.
+pub(super) async fn begin_patiently(connection: &mut SqliteConnection) -> anyhow::Result<()> {
+    let start = Instant::now();
+    loop {
+        match sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await {
+            Err(error) if is_transient(&error) && start.elapsed() < PATIENCE => {}
+            outcome => return Ok(outcome.map(drop)?),
+        }
+    }
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {
@@ -89,8 +115,6 @@ async fn migration_lock(database: &Path) -> anyhow::Result<std::fs::File> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::database::{Db, is_transient};
 

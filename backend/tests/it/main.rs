@@ -5,6 +5,7 @@
 mod auth;
 mod chat;
 mod command;
+mod database;
 mod demo_data;
 mod fixtures;
 #[allow(dead_code, reason = "not every test needs all of it")]

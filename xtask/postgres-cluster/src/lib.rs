@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -39,6 +40,7 @@ pub struct Cluster {
     programs: PathBuf,
     owner: Option<(u32, u32)>,
     settings: Vec<(String, String)>,
+    has_tcp: bool,
     port: u16,
     server: Option<Child>,
 }
@@ -55,7 +57,15 @@ impl Cluster {
             fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
         }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        let cluster = Self { folder, programs, owner, settings: Vec::new(), port: SOCKET_PORT, server: None };
+        let cluster = Self {
+            folder,
+            programs,
+            owner,
+            settings: Vec::new(),
+            has_tcp: false,
+            port: SOCKET_PORT,
+            server: None,
+        };
         cluster.give_away(&cluster.folder)?;
         cluster.initialise()?;
         Ok(cluster)
@@ -68,11 +78,16 @@ impl Cluster {
         self
     }
 
-    /// The same, listening by TCP on 127.0.0.1 as well.
+    /// The same, listening by TCP on 127.0.0.1 as well, on a port that is free when it is first started.
     #[must_use]
-    pub fn with_port(mut self, port: u16) -> Self {
-        self.port = port;
+    pub fn with_tcp(mut self) -> Self {
+        self.has_tcp = true;
         self
+    }
+
+    /// The port by TCP, once it has been started.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Where a file for the server may lie; what is put there is handed over with [`give_away`](Self::give_away).
@@ -88,9 +103,24 @@ impl Cluster {
 
     /// Starts the server and waits until it takes connections.
     pub fn start(&mut self) -> anyhow::Result<()> {
+        if !self.has_tcp || self.port != SOCKET_PORT {
+            return self.try_start();
+        }
+        // Between being found free and being listened on, a port may be taken.
+        for _ in 0..20 {
+            self.port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            match self.try_start() {
+                Err(error) if error.to_string().contains("Address already in use") => {}
+                outcome => return outcome,
+            }
+        }
+        bail!("no port stays free for PostgreSQL")
+    }
+
+    fn try_start(&mut self) -> anyhow::Result<()> {
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).arg("-k").arg(&self.folder);
-        let listen = if self.port == SOCKET_PORT { "" } else { "127.0.0.1" };
+        let listen = if self.has_tcp { "127.0.0.1" } else { "" };
         command.args(["-p", &self.port.to_string(), "-c", &format!("listen_addresses={listen}")]);
         // Nothing of it is to survive a power cut.
         for setting in ["fsync=off", "full_page_writes=off", "max_connections=200", "shared_buffers=64MB"] {

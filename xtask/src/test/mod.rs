@@ -1,10 +1,11 @@
 //! `cargo xtask test`: runs every check and test, goes on after a failure, and ends with a table of all.
 //!
-//! `steps` knows what to run, `run` runs a command and counts its tests by `counts`, `containers` brings up what the
-//! tests of the containers need, `report` prints the table.
+//! `steps` knows what to run, `run` runs a command and counts its tests by `counts`, `containers` and `postgres` bring up
+//! what their tests need, `report` prints the table.
 
 mod containers;
 mod counts;
+mod postgres;
 mod report;
 mod run;
 mod steps;
@@ -27,7 +28,7 @@ pub(crate) struct Arguments {
 /// Runs the steps; the exit code says whether all went well.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let steps = steps::to_run(&arguments.steps);
-    if steps.contains(&Step::Tests) {
+    if [Step::Tests, Step::Postgres, Step::EndToEnd].iter().any(|step| steps.contains(step)) {
         install::missing_test_programs()?;
     } else {
         install::missing_programs()?;
@@ -52,10 +53,11 @@ fn run_step(step: Step, toolbox: &Toolbox, before: &[Line], skips_fail: bool) ->
     if before.iter().any(broken) {
         return Outcome::NotRun;
     }
-    let mut counts = if step == Step::Containers {
-        containers::run(toolbox.commands(step), toolbox.bin_dir()).unwrap_or_else(failure)
-    } else {
-        run_all(toolbox.commands(step))
+    let commands = toolbox.commands(step);
+    let mut counts = match step {
+        Step::Containers => containers::run(commands, toolbox.bin_dir()).unwrap_or_else(failure),
+        Step::Postgres => postgres::run(commands).unwrap_or_else(failure),
+        _ => run_all(commands),
     };
     if skips_fail {
         counts = counts.with_skips_as_failures();

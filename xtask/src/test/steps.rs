@@ -22,6 +22,8 @@ pub(crate) enum Step {
     Doc,
     /// Unit and integration tests of every crate.
     Tests,
+    /// The backend's tests once more, on PostgreSQL.
+    Postgres,
     /// The programs build the way `up` builds them.
     Build,
     /// The whole stack, through its front door.
@@ -37,6 +39,7 @@ impl fmt::Display for Step {
             Self::Clippy => "clippy",
             Self::Doc => "doc",
             Self::Tests => "tests",
+            Self::Postgres => "postgres",
             Self::Build => "build",
             Self::EndToEnd => "end-to-end",
             Self::Containers => "containers",
@@ -47,7 +50,7 @@ impl fmt::Display for Step {
 impl Step {
     /// Whether the step runs tests that are counted.
     pub(crate) fn has_tests(self) -> bool {
-        matches!(self, Self::Tests | Self::EndToEnd | Self::Containers)
+        matches!(self, Self::Tests | Self::Postgres | Self::EndToEnd | Self::Containers)
     }
 
     /// The step whose result this one works with.
@@ -110,6 +113,7 @@ impl Toolbox {
             Step::Tests => {
                 vec![self.tests("--workspace --exclude xtask"), self.tests("--package xtask --bins")]
             }
+            Step::Postgres => vec![self.tests("--package backend")],
             Step::Build => vec![workspace::build_command()],
             Step::EndToEnd => {
                 let mut tests = self.tests("--package xtask --test it");
@@ -167,7 +171,9 @@ mod tests {
     #[test]
     fn without_nextest_the_tests_run_with_cargos_own_runner() {
         let toolbox = Toolbox { has_nextest: false, bin_dir: "/programs".into() };
-        for command in [Step::Tests, Step::EndToEnd].iter().flat_map(|step| toolbox.commands(*step)) {
+        for command in
+            [Step::Tests, Step::Postgres, Step::EndToEnd].iter().flat_map(|step| toolbox.commands(*step))
+        {
             assert_eq!(command.get_args().next().and_then(|word| word.to_str()), Some("test"));
         }
     }

@@ -1,6 +1,7 @@
 //! `up --detach`: the supervisor in the background, and its starter waiting until the stack is ready.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -13,19 +14,19 @@ use crate::lock;
 use crate::state_dir::StateDir;
 use crate::terminal;
 use crate::up::stack_file::Stack;
-use crate::up::{Arguments, announce, log};
+use crate::up::{announce, log};
 
 /// The supervisor's own log.
 const LOG: &str = "up";
 
-/// Starts the supervisor in the background; returns when the stack is ready, or when the supervisor has ended: then it
+/// Starts the supervisor with these arguments in the background; returns when the stack is ready, or when the supervisor has ended: then it
 /// has said why, and that was passed on.
-pub(crate) fn run(arguments: &Arguments, state: &StateDir) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &[OsString], state: &StateDir) -> anyhow::Result<ExitCode> {
     let output = log::open(state, LOG)?;
     let mut reader = File::open(state.log_file(LOG)).context("cannot read the supervisor's log")?;
     reader.seek(SeekFrom::End(0)).context("cannot read the supervisor's log")?;
     let mut supervisor = Command::new(env::current_exe().context("cannot tell which program this is")?)
-        .args(arguments.of_supervisor(state))
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(output.try_clone().context("cannot share the supervisor's log")?)
         .stderr(output)

@@ -9,6 +9,7 @@ use toml_edit::{DocumentMut, Item, Table, TableLike, Value, value};
 
 use crate::state_dir::{self, StateDir};
 use crate::up::addresses::{Addresses, text_at};
+use crate::up::database::Database;
 use crate::workspace;
 
 /// Addresses of this machine, as configuration writes them before a port.
@@ -55,8 +56,12 @@ pub(crate) struct EffectiveConfig {
 }
 
 impl EffectiveConfig {
-    /// Reads the shipped configuration and fits it to `state`.
-    pub(crate) fn derive(state: &StateDir, port_offset: u16) -> anyhow::Result<Self> {
+    /// Reads the shipped configuration and fits it to `state`, and to another database than the stack's own.
+    pub(crate) fn derive(
+        state: &StateDir,
+        port_offset: u16,
+        database: Option<&Database>,
+    ) -> anyhow::Result<Self> {
         let config = workspace::root().join("config");
         let places = Places { config: &config, state: state.path(), port_offset };
         let read = |name: &str| {
@@ -68,7 +73,12 @@ impl EffectiveConfig {
         let pair = first_certificate(&mut edge).context("config/edge.toml names no certificate")?;
         pair["certificate"] = value(path_text(&certificates.join("localhost.pem"))?);
         pair["private_key"] = value(path_text(&certificates.join("localhost-key.pem"))?);
-        let backend = places.fit("backend.toml", &read("backend.toml")?)?;
+        let mut backend = places.fit("backend.toml", &read("backend.toml")?)?;
+        if let Some(Database { url, password_file }) = database {
+            set(&mut backend, "database", "url", url.clone())?;
+            let file = password_file.as_deref().map(path_text).transpose()?.unwrap_or_default();
+            set(&mut backend, "database", "password_file", file)?;
+        }
         let addresses = Addresses::read(&edge, &backend)?;
         let backends = addresses
             .backends
@@ -238,7 +248,10 @@ mod tests {
     fn shipped(port_offset: u16) -> (EffectiveConfig, tempfile::TempDir) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let state = StateDir::open(Some(folder.path())).expect("the folder opens");
-        (EffectiveConfig::derive(&state, port_offset).expect("the shipped configuration is fine"), folder)
+        (
+            EffectiveConfig::derive(&state, port_offset, None).expect("the shipped configuration is fine"),
+            folder,
+        )
     }
 
     /// The lines that hold no setting.

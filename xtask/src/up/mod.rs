@@ -1,11 +1,12 @@
 //! `cargo xtask up`: from a fresh clone to a running stack, and then watching over it.
 //!
 //! `detach`, `supervisor → service → {backoff, log, health}`, `programs → addresses`, `effective_config → addresses`,
-//! `stack_file`, `announce`
+//! `database`, `stack_file`, `announce`
 
 mod addresses;
 mod announce;
 mod backoff;
+mod database;
 mod detach;
 mod effective_config;
 mod health;
@@ -25,6 +26,7 @@ use clap::ValueEnum;
 
 use crate::lock::{Attempt, Lock};
 use crate::state_dir::StateDir;
+use crate::up::database::{Database, DatabaseUrl};
 use crate::up::effective_config::EffectiveConfig;
 use crate::up::programs::{Programs, backend_name};
 use crate::up::stack_file::{Backend, Stack};
@@ -43,6 +45,12 @@ pub(crate) struct Arguments {
     /// What stands in front: the edge, or nginx with the same policy.
     #[arg(long, value_enum, default_value_t)]
     gateway: Gateway,
+    /// The database, instead of a SQLite file of the stack's own: postgres://USER@HOST/DATABASE, or sqlite:PATH.
+    #[arg(long, value_name = "URL")]
+    database: Option<DatabaseUrl>,
+    /// The file that holds its password.
+    #[arg(long, value_name = "FILE", requires = "database")]
+    database_password_file: Option<PathBuf>,
     /// Return once the stack is ready; `cargo xtask down` stops it.
     #[arg(long)]
     detach: bool,
@@ -76,11 +84,17 @@ impl Gateway {
 
 impl Arguments {
     /// The arguments of a supervisor in the background that does what these say.
-    fn of_supervisor(&self, state: &StateDir) -> Vec<OsString> {
+    fn of_supervisor(&self, state: &StateDir, database: Option<&Database>) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec!["up".into(), "--in-background".into()];
         arguments.extend(["--state-dir".into(), state.path().into()]);
         arguments.extend(["--port-offset".into(), self.port_offset.to_string().into()]);
         arguments.extend(["--gateway".into(), self.gateway.name().into()]);
+        if let Some(Database { url, password_file }) = database {
+            arguments.extend(["--database".into(), url.into()]);
+            if let Some(file) = password_file {
+                arguments.extend(["--database-password-file".into(), file.into()]);
+            }
+        }
         if let Some(bin_dir) = &self.bin_dir {
             arguments.extend(["--bin-dir".into(), bin_dir.into()]);
         }
@@ -91,15 +105,18 @@ impl Arguments {
 /// Runs a stack until it is asked to stop.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let state = StateDir::open(arguments.state_dir.as_deref())?;
+    let password_file = arguments.database_password_file.as_deref();
+    let database = arguments.database.as_ref();
+    let database = database.map(|url| Database::prepare(url, password_file, &state)).transpose()?;
     if arguments.detach {
-        return detach::run(arguments, &state);
+        return detach::run(&arguments.of_supervisor(&state, database.as_ref()), &state);
     }
     if arguments.in_background {
         detach::leave_session()?;
     }
     let _lock = take_lock(&state)?;
     orphans::end_all(&state)?;
-    let config = EffectiveConfig::derive(&state, arguments.port_offset)?;
+    let config = EffectiveConfig::derive(&state, arguments.port_offset, database.as_ref())?;
     config.addresses.ensure_free()?;
     match arguments.gateway {
         Gateway::Edge => install::missing_programs()?,

@@ -7,6 +7,7 @@ mod client;
 mod exposure;
 mod guards;
 mod nginx;
+mod postgres;
 mod restart;
 mod stack;
 mod up;

@@ -41,10 +41,15 @@ impl Stack {
 
     /// A stack with this gateway in front.
     pub(crate) fn behind(gateway: &str) -> Self {
+        Self::with(&["--gateway", gateway])
+    }
+
+    /// A stack that is told this.
+    pub(crate) fn with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         for _ in 0..20 {
             let port_offset = next_offset();
-            let output = up_with(folder.path(), port_offset, &["--gateway", gateway]);
+            let output = up_with(folder.path(), port_offset, arguments);
             if output.status.success() {
                 let file = read(folder.path());
                 return Self { file, port_offset, folder };
